@@ -1,0 +1,1 @@
+"""Configuration: the study's sections, what each stage reads, and the files."""

@@ -1,0 +1,171 @@
+"""What each stage reads: exactly these keys reach its rule, so an edit reruns nothing else."""
+
+from wfdm.config.study import (
+    Architecture,
+    CompressorTraining,
+    DiffusionTraining,
+    FeatureNetwork,
+    FigureSettings,
+    NoiseSettings,
+    PhantomSource,
+    PreprocessSettings,
+    RectifiedFlow,
+    Section,
+    Size,
+    Source,
+    SplitSettings,
+    Study,
+    UNetSettings,
+    VolumeSettings,
+)
+from wfdm.errors import UserError
+
+
+class IndexStage(Section):
+    """Settings of `wfdm index`."""
+
+    seed: int
+    sources: list[Source]
+
+
+class PhantomStage(Section):
+    """Settings of `wfdm phantom`."""
+
+    seed: int
+    source: PhantomSource
+
+
+class SplitStage(Section):
+    """Settings of `wfdm split`."""
+
+    seed: int
+    split: SplitSettings
+
+
+class PreprocessStage(Section):
+    """Settings of `wfdm preprocess`."""
+
+    seed: int
+    preprocess: PreprocessSettings
+
+
+class TrainCompressorStage(Section):
+    """Settings of `wfdm train-compressor`; training is null for the fixed wavelet references."""
+
+    seed: int
+    name: str
+    volume: VolumeSettings
+    architecture: Architecture
+    training: CompressorTraining | None
+
+
+class EncodeStage(Section):
+    """Settings of `wfdm encode`."""
+
+    volume: VolumeSettings
+
+
+class TrainDiffusionStage(Section):
+    """Settings of `wfdm train-diffusion`."""
+
+    seed: int
+    name: str
+    unet: UNetSettings
+    process: RectifiedFlow
+    training: DiffusionTraining
+
+
+class SampleStage(Section):
+    """Settings of `wfdm sample`; no steps for decoded noise."""
+
+    seed: int
+    name: str
+    shape: Size
+    spacing: float
+    sampling_steps: int | None
+
+
+class ReconstructionStage(Section):
+    """Settings of `wfdm evaluate reconstruction`."""
+
+    volume: VolumeSettings
+
+
+class FeaturesStage(Section):
+    """Settings of `wfdm evaluate features`."""
+
+    volume: VolumeSettings
+    network: FeatureNetwork
+    intensity: str
+
+
+class SynthesisStage(Section):
+    """Settings of `wfdm evaluate synthesis`."""
+
+    seed: int
+    name: str
+    volume: VolumeSettings
+    diversity_pairs: int
+
+
+class FigureStage(Section):
+    """Settings of `wfdm figures`."""
+
+    seed: int
+    volume: VolumeSettings
+    figures: FigureSettings
+
+
+def _generator(study: Study, name: str):
+    if name not in study.generators:
+        raise UserError(f"generators: no '{name}'; there is {', '.join(study.generators)}")
+    return study.generators[name]
+
+
+def train_compressor(study: Study, name: str) -> TrainCompressorStage:
+    """Return what training of compressor `name` reads."""
+    compressor = study.compressors[name]
+    return TrainCompressorStage(
+        seed=study.seed,
+        name=name,
+        volume=study.volume,
+        architecture=compressor.architecture,
+        training=compressor.training,
+    )
+
+
+def train_diffusion(study: Study, name: str) -> TrainDiffusionStage:
+    """Return what training of generator `name` reads."""
+    generator = _generator(study, name)
+    if isinstance(generator, NoiseSettings):
+        raise UserError(f"generators.{name} is of kind 'noise': there is nothing to train")
+    return TrainDiffusionStage(
+        seed=study.seed,
+        name=name,
+        unet=generator.unet,
+        process=generator.process,
+        training=generator.training,
+    )
+
+
+def sample(study: Study, name: str) -> SampleStage:
+    """Return what sampling from generator `name` reads."""
+    generator = _generator(study, name)
+    steps = None if isinstance(generator, NoiseSettings) else generator.sampling_steps
+    return SampleStage(
+        seed=study.seed,
+        name=name,
+        shape=study.volume.shape,
+        spacing=study.preprocess.spacing,
+        sampling_steps=steps,
+    )
+
+
+def synthesis(study: Study, name: str) -> SynthesisStage:
+    """Return what the evaluation of generator `name` reads."""
+    return SynthesisStage(
+        seed=study.seed,
+        name=name,
+        volume=study.volume,
+        diversity_pairs=study.evaluation.diversity_pairs,
+    )
