@@ -1,0 +1,1 @@
+"""Data: sources, the scan table, people and splits, metadata, volumes, assets."""

@@ -1,0 +1,173 @@
+"""The 25 metadata fields: from recorded text to (d_i, r_i) of the paper's section 2.2.2."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from wfdm.errors import UserError
+
+SCHEMA = Path(__file__).parents[3] / "config" / "metadata.yaml"
+YES_NO = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One metadata field.
+
+    `values` are the categories whose integer identifiers are 1, 2, ...; 0 is "missing".
+    `embedding` is the width of its learned embedding (0 for numbers, which enter as they are).
+    """
+
+    name: str
+    kind: Literal["numeric", "category", "yes_no"]
+    embedding: int = 0
+    values: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = None  # type: ignore[assignment]
+    range: tuple[float, float] | None = None
+    mean: float = 0.0
+    standard_deviation: float = 1.0
+
+    @property
+    def classes(self) -> int:
+        """Number of integer identifiers, "missing" included; 0 for numbers."""
+        return len(self.values) + 1 if self.values else 0
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The fields in their fixed order, and the spellings of "not recorded"."""
+
+    fields: tuple[Field, ...]
+    missing: frozenset[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Field names in order."""
+        return tuple(field.name for field in self.fields)
+
+
+Statistics = Mapping[str, tuple[float, float]]
+
+
+@functools.cache
+def load_schema(path: Path = SCHEMA) -> Schema:
+    """Read the schema of the 25 fields."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Schema(
+        fields=tuple(_field(entry) for entry in content["fields"]),
+        missing=frozenset(content["missing"]),
+    )
+
+
+def _field(entry: dict[str, Any]) -> Field:
+    values = YES_NO if entry["kind"] == "yes_no" else tuple(entry.get("values", ()))
+    spellings = {"n": "no", "y": "yes"} if entry["kind"] == "yes_no" else {}
+    spellings |= {value.lower(): value for value in values} | entry.get("spellings", {})
+    limits = entry.get("range")
+    return Field(
+        name=entry["name"],
+        kind=entry["kind"],
+        embedding=entry.get("embedding", 0),
+        values=values,
+        spellings=spellings,
+        range=tuple(limits) if limits else None,
+        mean=entry.get("mean", 0.0),
+        standard_deviation=entry.get("standard_deviation", 1.0),
+    )
+
+
+def published_statistics() -> Statistics:
+    """Return the authors' published means and standard deviations of the numeric fields."""
+    fields = load_schema().fields
+    return {f.name: (f.mean, f.standard_deviation) for f in fields if f.kind == "numeric"}
+
+
+def normalise(field: Field, raw: object, where: str) -> str:
+    """Return the canonical text of one recorded value, or "" when it is not recorded.
+
+    Raises UserError, naming `where`, for a spelling or number the schema does not know.
+    """
+    text = "" if raw is None else str(raw).strip()
+    if text.lower() in load_schema().missing:
+        return ""
+    if field.kind == "numeric":
+        return _number(field, text, where)
+    known = field.spellings.get(text.lower())
+    if known is None:
+        raise UserError(
+            f"{where}: {field.name} is '{text}'; known are {', '.join(field.values)}: "
+            "mend the value or add the spelling to config/metadata.yaml"
+        )
+    return known
+
+
+def _number(field: Field, text: str, where: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where}: {field.name} is '{text}', which is no number") from None
+    if not np.isfinite(value):
+        return ""
+    low, high = field.range or (-np.inf, np.inf)
+    if not low <= value <= high:
+        raise UserError(
+            f"{where}: {field.name} is {text}, outside {low} to {high}: mend it or leave it empty"
+        )
+    return text
+
+
+def encode(
+    row: Mapping[str, object], statistics: Statistics | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encode the recorded metadata of one scan.
+
+    Args:
+        row: field name to recorded value; absent keys and empty values are "not recorded".
+        statistics: mean and standard deviation per numeric field, from the training split;
+            the authors' published constants when none are given.
+
+    Returns:
+        (d, r), both float32 of length 25 in the schema's order. d holds z-scores and integer
+        identifiers, 0 where nothing is recorded; r is 1 where a value is recorded (paper, 2.2.2).
+
+    Raises:
+        UserError: for a spelling or number the schema does not know.
+    """
+    schema = load_schema()
+    scale = published_statistics() if statistics is None else statistics
+    values = np.zeros(len(schema.fields), np.float32)
+    recorded = np.zeros(len(schema.fields), np.float32)
+    where = str(row.get("scan_id", "metadata"))
+    for position, field in enumerate(schema.fields):
+        text = normalise(field, row.get(field.name, ""), where)
+        if not text:
+            continue
+        recorded[position] = 1.0
+        if field.kind == "numeric":
+            mean, deviation = scale[field.name]
+            values[position] = (float(text) - mean) / deviation
+        else:
+            values[position] = field.values.index(text) + 1
+    return values, recorded
+
+
+def statistics_of(rows: Iterable[Mapping[str, object]]) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each numeric field over `rows`.
+
+    A field recorded fewer than twice, or constant, keeps the published constants: with them the
+    z-score stays defined should a value turn up outside the training split.
+    """
+    collected = list(rows)
+    result = {}
+    for name, published in published_statistics().items():
+        field = next(f for f in load_schema().fields if f.name == name)
+        texts = [normalise(field, row.get(name, ""), str(row.get("scan_id"))) for row in collected]
+        numbers = np.array([float(text) for text in texts if text])
+        spread = float(numbers.std()) if len(numbers) > 1 else 0.0
+        result[name] = (float(numbers.mean()), spread) if spread > 0 else published
+    return result

@@ -1,0 +1,37 @@
+"""Where the files of a session lie: one place joins BIDS entities, rules and stages both ask it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wfdm.data.table import session_key
+
+
+def session_folder(dataset: str, subject: str, session: str) -> str:
+    """Return DATASET/sub-SUBJECT[/ses-SESSION]/anat."""
+    parts = [dataset, f"sub-{subject}", f"ses-{session}" if session else "", "anat"]
+    return "/".join(part for part in parts if part)
+
+
+def key_of(row: Mapping[str, str]) -> tuple[str, str]:
+    """Return (folder, file name prefix) of the session that a row of the scan table is from."""
+    folder = session_folder(row["dataset"], row["subject"], row["session"])
+    return folder, session_key(row["subject"], row["session"], int(row["group"]))
+
+
+def session_record(root: Path | str, row: Mapping[str, str], description: str) -> str:
+    """Return the provenance record of one session's `description` (raw, preproc) under `root`."""
+    folder, prefix = key_of(row)
+    return f"{root}/{folder}/{prefix}_desc-{description}.prov.json"
+
+
+def volume_name(prefix: str, modality: str, space: str = "", description: str = "") -> str:
+    """Return a BIDS file name: prefix[_ce-gadolinium][_space-S][_desc-D]_SUFFIX.nii.gz.
+
+    >>> volume_name("sub-1", "T1Gd", "SRI24", "preproc")
+    'sub-1_ce-gadolinium_space-SRI24_desc-preproc_T1w.nii.gz'
+    """
+    contrast = "_ce-gadolinium" if modality == "T1Gd" else ""
+    suffix = "T1w" if modality == "T1Gd" else modality
+    where = f"_space-{space}" if space else ""
+    what = f"_desc-{description}" if description else ""
+    return f"{prefix}{contrast}{where}{what}_{suffix}.nii.gz"

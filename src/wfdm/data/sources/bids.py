@@ -1,0 +1,149 @@
+"""Raw BIDS folders: `sub-*/[ses-*/]anat/*` and participants.tsv become rows of the scan table."""
+
+import re
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pandas as pd
+
+from wfdm.config.study import BidsSource
+from wfdm.data.metadata import load_schema, normalise
+from wfdm.data.table import columns, read_table, scan_id
+from wfdm.errors import UserError
+
+SUFFIXES = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
+# Anatomical suffixes of BIDS 1.10 that this study does not use; anything else is a mistake.
+OTHER_SUFFIXES = frozenset(
+    ["PDw", "T2starw", "inplaneT1", "inplaneT2", "PDT2", "angio", "T2star", "FLASH", "PD", "PDmap", "T1map", "T2map", "T1rho", "T2starmap", "R1map", "R2map", "R2starmap", "MTRmap", "MTVmap", "MTsat", "MWFmap", "S0map", "Chimap", "T1w_defacemask", "defacemask", "UNIT1", "MP2RAGE", "MPM", "MTS", "MTR", "MEGRE", "MESE", "VFA", "IRT1"]
+)
+# Column names that participants.tsv files use for the fields of the schema.
+ALIASES = {"gender": "sex", "bmi": "BMI"}
+
+
+def plan(source: BidsSource) -> pd.DataFrame:
+    """Return the scan table (all columns, text) of a BIDS folder or a folder of BIDS folders.
+
+    Raises:
+        UserError: when the folder is missing or empty, a file's suffix is no known modality, two
+            files claim one scan, or participants.tsv holds a value the schema does not know.
+    """
+    root = Path(source.path)
+    if not root.is_dir():
+        raise UserError(
+            f"sources: {root} is not there: place the raw BIDS data in it (one dataset, or one "
+            "folder per dataset), or edit 'sources' in your configuration"
+        )
+    datasets = _datasets(root, source.dataset)
+    if not datasets:
+        raise UserError(
+            f"sources: {root} holds no sub-* folder, itself or one level down: is it BIDS?"
+        )
+    rows = [row for name, folder in datasets for row in _dataset_rows(name, folder)]
+    return pd.DataFrame(rows, columns=list(columns()))
+
+
+def _datasets(root: Path, name: str | None) -> list[tuple[str, Path]]:
+    if any(root.glob("sub-*")):
+        return [(_label(name or root.resolve().name), root)]
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and any(f.glob("sub-*")))
+    return [(_label(folder.name), folder) for folder in folders]
+
+
+def _label(name: str) -> str:
+    label = re.sub(r"[^A-Za-z0-9]", "", name)
+    if not label:
+        raise UserError(f"sources: '{name}' holds no letter or digit to name a dataset by")
+    return label
+
+
+def _dataset_rows(dataset: str, folder: Path) -> list[dict[str, str]]:
+    people = _participants(folder)
+    images = sorted(folder.glob("sub-*/anat/*.nii*")) + sorted(
+        folder.glob("sub-*/ses-*/anat/*.nii*")
+    )
+    ignored: Counter[str] = Counter()
+    grouped: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
+    for image in images:
+        entities, suffix = _parse(image)
+        if suffix not in SUFFIXES:
+            ignored[suffix] += 1
+            continue
+        modality = "T1Gd" if suffix == "T1w" and "ce" in entities else SUFFIXES[suffix]
+        grouped[entities["sub"], entities.get("ses", ""), modality].append(image)
+    for suffix, count in sorted(ignored.items()):
+        print(f"{folder}: {count} file(s) of suffix {suffix} are not used", file=sys.stderr)
+    return [
+        _row(dataset, subject, session, group, modality, image, people)
+        for (subject, session, modality), found in sorted(grouped.items())
+        for group, image in enumerate(_distinct(found))
+    ]
+
+
+def _parse(image: Path) -> tuple[dict[str, str], str]:
+    stem = image.name.split(".nii")[0]
+    *pairs, suffix = stem.split("_")
+    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    if suffix not in SUFFIXES and suffix not in OTHER_SUFFIXES:
+        raise UserError(
+            f"{image}: unknown modality '{suffix}': name it T1w, T2w, FLAIR or "
+            "ce-gadolinium_T1w as BIDS does, or move it out of anat/"
+        )
+    if "sub" not in entities:
+        raise UserError(f"{image}: no sub- entity in its name")
+    return entities, suffix
+
+
+def _distinct(images: list[Path]) -> list[Path]:
+    stems: dict[str, Path] = {}
+    for image in images:
+        stem = image.name.split(".nii")[0]
+        if stem in stems:
+            raise UserError(
+                f"duplicate scan_id: {stems[stem]} and {image} claim the same scan: remove one"
+            )
+        stems[stem] = image
+    return images
+
+
+def _row(
+    dataset: str,
+    subject: str,
+    session: str,
+    group: int,
+    modality: str,
+    image: Path,
+    people: dict[str, dict[str, str]],
+) -> dict[str, str]:
+    identity = {
+        "scan_id": scan_id(dataset, subject, session, group, modality),
+        "dataset": dataset,
+        "person": f"{dataset}/{subject}",
+        "subject": subject,
+        "session": session,
+        "group": str(group),
+        "modality": modality,
+        "path": str(image),
+    }
+    recorded = people.get(subject, {})
+    return identity | {name: recorded.get(name, "") for name in load_schema().names}
+
+
+def _participants(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / "participants.tsv"
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    if "participant_id" not in table.columns:
+        raise UserError(f"{path}: no column participant_id")
+    by_lower = {name.lower(): name for name in load_schema().names} | ALIASES
+    fields = {f.name: f for f in load_schema().fields}
+    used = {column: by_lower[column.lower()] for column in table if column.lower() in by_lower}
+    people = {}
+    for row in table.to_dict("records"):
+        subject = row["participant_id"].removeprefix("sub-")
+        where = f"{path}: {row['participant_id']}"
+        people[subject] = {
+            name: normalise(fields[name], row[column], where) for column, name in used.items()
+        }
+    return people

@@ -1,0 +1,128 @@
+"""BIDS folders in, scan table out; every mistake named."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from wfdm.config.stages import IndexStage
+from wfdm.config.study import BidsSource
+from wfdm.data.index import build, listing
+from wfdm.data.sources.bids import plan
+from wfdm.data.table import check_scans, columns, read_scans, write_scans
+from wfdm.errors import UserError
+
+RAW = Path(__file__).parents[3] / "shared" / "data" / "raw"
+
+
+def make(root: Path, *names: str) -> BidsSource:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return BidsSource(kind="bids", path=str(root))
+
+
+def test_entities_become_keys(tmp_path):
+    source = make(
+        tmp_path / "My-Study",
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_ce-gadolinium_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_run-1_FLAIR.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_run-2_FLAIR.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_T2starw.nii.gz",
+    )
+    scans = plan(source)
+    assert list(scans["scan_id"]) == [
+        "MyStudy/sub-01_T1Gd",
+        "MyStudy/sub-01_T1w",
+        "MyStudy/sub-02_ses-a_FLAIR",
+        "MyStudy/sub-02_ses-a_run-2_FLAIR",
+    ]
+    assert list(scans["person"].unique()) == ["MyStudy/01", "MyStudy/02"]
+
+
+def test_participants_are_normalised(tmp_path):
+    source = make(tmp_path / "A", "sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "A/participants.tsv").write_text(
+        "participant_id\tAge\tgender\thandedness\nsub-01\t31\tF\tn/a\n"
+    )
+    row = plan(source).iloc[0]
+    assert (row["age"], row["sex"], row["handedness"]) == ("31", "female", "")
+
+
+def test_a_folder_of_datasets(tmp_path):
+    make(tmp_path, "one/sub-1/anat/sub-1_T1w.nii", "two/sub-1/anat/sub-1_T1w.nii")
+    scans = plan(BidsSource(kind="bids", path=str(tmp_path)))
+    assert sorted(scans["dataset"]) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["sub-1/anat/sub-1_T9w.nii.gz"], "unknown modality 'T9w'"),
+        (["sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_T1w.nii"], "duplicate scan_id"),
+        (["readme"], "no sub-"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, names, message):
+    with pytest.raises(UserError, match=message) as caught:
+        plan(make(tmp_path, *names))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_says_what_to_place(tmp_path):
+    with pytest.raises(UserError, match="place the raw BIDS data"):
+        plan(BidsSource(kind="bids", path=str(tmp_path / "nothing")))
+
+
+def test_two_sources_of_one_name(tmp_path):
+    source = make(tmp_path / "A", "sub-1/anat/sub-1_T1w.nii.gz")
+    with pytest.raises(UserError, match="duplicate scan_id: A/sub-1_T1w"):
+        build(IndexStage(seed=1, sources=[source, source]), "raw")
+
+
+def test_listing_notices_new_data(tmp_path):
+    source = make(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz")
+    before = listing(source)
+    assert listing(source) == before
+    make(tmp_path, "sub-2/anat/sub-2_T1w.nii.gz")
+    assert listing(source) != before
+
+
+def scan_row(**changes) -> pd.DataFrame:
+    row = dict.fromkeys(columns(), "") | {
+        "scan_id": "A/sub-1_T1w",
+        "dataset": "A",
+        "person": "A/1",
+        "subject": "1",
+        "group": "0",
+        "modality": "T1w",
+        "path": "raw/x.nii.gz",
+    }
+    return pd.DataFrame([row | changes])
+
+
+def test_scan_table_survives_the_disk(tmp_path):
+    write_scans(scan_row(age="31"), tmp_path / "scans.tsv")
+    pd.testing.assert_frame_equal(read_scans(tmp_path / "scans.tsv"), scan_row(age="31"))
+
+
+@pytest.mark.parametrize(
+    ("scans", "message"),
+    [
+        (scan_row(modality="PD"), "unknown modality 'PD'"),
+        (pd.concat([scan_row(), scan_row()], ignore_index=True), "'A/sub-1_T1w' stands in more"),
+        (scan_row(subject="a b"), "subject: row 0: 'a b'"),
+        (scan_row(path=""), "path: row 0"),
+        (scan_row().drop(columns="age"), "age"),
+    ],
+)
+def test_scan_table_refuses(scans, message):
+    with pytest.raises(UserError, match=message):
+        check_scans(scans, "scans.tsv")
+
+
+@pytest.mark.skipif(not RAW.is_dir(), reason="the shared real MRI is not on this machine")
+def test_real_folder():
+    scans = plan(BidsSource(kind="bids", path=str(RAW), dataset="RAW"))
+    assert scans["modality"].value_counts().to_dict() == {"T1w": 4, "T2w": 4, "FLAIR": 4, "T1Gd": 1}
