@@ -1,0 +1,74 @@
+"""Figure 2: test scans and their reconstructions by each compressor."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+
+from wfdm import models
+from wfdm.config.study import VolumeSettings
+from wfdm.data.table import MODALITIES
+from wfdm.data.volumes import load_standardised
+from wfdm.figures import panels
+
+
+@torch.inference_mode()
+def figure2(
+    compressors: Mapping[str, Path | str],
+    volumes: pd.DataFrame,
+    settings: VolumeSettings,
+    seed: int,
+    stem: Path | str,
+    dpi: int,
+    threads: int = 1,
+    device: torch.device | str = "cpu",
+) -> tuple[Path, Path]:
+    """Draw one test scan per modality and its reconstruction by each compressor.
+
+    Args:
+        compressors: folder of each compressor by its label, in the order of the columns.
+        volumes: test scans with columns scan_id, modality, path.
+        settings: of the tensor that every model sees.
+        seed: the study's; it chooses the scans.
+        stem: path of the files without suffix.
+        dpi: of the PNG.
+        threads: of torch on the CPU.
+        device: where the models run.
+
+    Returns:
+        The paths of the PDF and the PNG.
+    """
+    torch.set_num_threads(threads)
+    chosen = [panels.choose(volumes, modality, seed) for modality in MODALITIES]
+    inputs = [
+        None if scan is None else load_standardised(scan["path"], settings) for scan in chosen
+    ]
+    columns = [[None if volume is None else panels.axial(volume) for volume in inputs]]
+    for folder in compressors.values():
+        model = cast(models.Compressor, models.load(folder).to(device))
+        columns.append([_slice(model, volume, device) for volume in inputs])
+    return panels.draw(
+        list(zip(*columns, strict=True)),
+        list(MODALITIES),
+        ["Input", *compressors],
+        _sources(chosen),
+        stem,
+        dpi,
+    )
+
+
+def _slice(
+    model: models.Compressor, volume: np.ndarray | None, device: torch.device | str
+) -> np.ndarray | None:
+    """Reconstruct a volume and return its slice."""
+    if volume is None:
+        return None
+    mean, _ = model.encode(torch.from_numpy(volume)[None].to(device))
+    return panels.axial(model.decode(mean)[0].float().cpu().numpy())
+
+
+def _sources(chosen: list[pd.Series | None]) -> str:
+    return "Scans: " + ", ".join(scan["scan_id"] for scan in chosen if scan is not None) + "."
