@@ -66,7 +66,7 @@ def test_audit_names_what_was_changed(chain, name):
 
 def test_audit_names_what_is_missing(chain):
     (chain / "raw.txt").unlink()
-    with pytest.raises(UserError, match="raw.txt is missing"):
+    with pytest.raises(UserError, match=r"raw\.txt is missing"):
         list(Audit().lines(chain / "end.txt"))
 
 

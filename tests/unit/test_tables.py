@@ -205,3 +205,11 @@ def test_the_papers_study_differs_in_nothing_and_a_demo_says_how():
     for word in ("phantom", "96x112x80", "2 mm", "stand-in"):
         assert word in told
     assert "training" not in told
+
+
+def test_metrics_hold_only_what_this_study_measured(tmp_path):
+    path = tmp_path / "table4.csv"
+    path.write_text(
+        "Model,FID,FID published,n,note\nWFDM,0.5,0.004,7,\nMAISI,,0.0055,,not in this study\n"
+    )
+    assert tables.metrics({"table4": path}) == {"table4": {"WFDM": {"FID": 0.5}}}

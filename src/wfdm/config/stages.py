@@ -65,6 +65,13 @@ class EncodeStage(Section):
     volume: VolumeSettings
 
 
+class LatentsStage(Section):
+    """Settings of `wfdm latents`: the space that latents decode to."""
+
+    shape: Size
+    spacing: float
+
+
 class TrainDiffusionStage(Section):
     """Settings of `wfdm train-diffusion`."""
 

@@ -1,6 +1,7 @@
 """The 25 metadata fields: from recorded text to (d_i, r_i) of the paper's section 2.2.2."""
 
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from wfdm.atomic import write_text
 from wfdm.errors import UserError
 
 SCHEMA = Path(__file__).parents[3] / "config" / "metadata.yaml"
@@ -85,6 +87,21 @@ def published_statistics() -> Statistics:
     """Return the authors' published means and standard deviations of the numeric fields."""
     fields = load_schema().fields
     return {f.name: (f.mean, f.standard_deviation) for f in fields if f.kind == "numeric"}
+
+
+def write_statistics(statistics: Statistics, path: Path | str) -> None:
+    """Write statistics as JSON, atomically."""
+    named = {
+        name: {"mean": mean, "standard_deviation": deviation}
+        for name, (mean, deviation) in statistics.items()
+    }
+    write_text(path, json.dumps(named, indent=1) + "\n")
+
+
+def read_statistics(path: Path | str) -> Statistics:
+    """Read what `write_statistics` wrote."""
+    named = json.loads(Path(path).read_text(encoding="utf-8"))
+    return {name: (each["mean"], each["standard_deviation"]) for name, each in named.items()}
 
 
 def normalise(field: Field, raw: object, where: str) -> str:

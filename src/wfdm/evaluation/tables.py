@@ -153,6 +153,28 @@ def table4(
     return _beside(ours, read_published(published, 4), pairs, extra, note)
 
 
+def metrics(tables: Mapping[str, Path | str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return this study's numbers of tables 3 and 4, as DVC compares them between snapshots.
+
+    Args:
+        tables: CSV of a finished table by its name.
+
+    Returns:
+        table name -> model -> metric -> value, rows of this study only.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, path in tables.items():
+        table = pd.read_csv(path)
+        measured = [column for column in table if f"{column} published" in table]
+        numeric = table[measured].apply(pd.to_numeric, errors="coerce")
+        found[name] = {
+            model: {metric: float(value) for metric, value in row.dropna().items()}
+            for model, (_, row) in zip(table["Model"], numeric.iterrows(), strict=True)
+            if row.notna().any()
+        }
+    return found
+
+
 def _beside(
     ours: list[dict[str, str]],
     paper: pd.DataFrame,

@@ -15,7 +15,9 @@ from wfdm.errors import UserError
 SUFFIXES = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
 # Anatomical suffixes of BIDS 1.10 that this study does not use; anything else is a mistake.
 OTHER_SUFFIXES = frozenset(
-    ["PDw", "T2starw", "inplaneT1", "inplaneT2", "PDT2", "angio", "T2star", "FLASH", "PD", "PDmap", "T1map", "T2map", "T1rho", "T2starmap", "R1map", "R2map", "R2starmap", "MTRmap", "MTVmap", "MTsat", "MWFmap", "S0map", "Chimap", "T1w_defacemask", "defacemask", "UNIT1", "MP2RAGE", "MPM", "MTS", "MTR", "MEGRE", "MESE", "VFA", "IRT1"]
+    """PDw T2starw inplaneT1 inplaneT2 PDT2 angio T2star FLASH PD PDmap T1map T2map T1rho T2starmap
+    R1map R2map R2starmap MTRmap MTVmap MTsat MWFmap S0map Chimap defacemask UNIT1 MP2RAGE MPM MTS
+    MTR MEGRE MESE VFA IRT1""".split()
 )
 # Column names that participants.tsv files use for the fields of the schema.
 ALIASES = {"gender": "sex", "bmi": "BMI"}

@@ -1,0 +1,58 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint envs/constraints.txt
+DEMO = $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
+# One run at a time, also of jobs that outlive a killed Snakemake: the kernel frees this lock when
+# the last of them ends, so nothing has to be unlocked by hand. Without flock, Snakemake's own lock.
+ifneq ($(shell command -v flock),)
+  DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
+endif
+
+.PHONY: help demo report test lint format clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/demo ## the whole study, small: phantom heads to tables and figures (15 minutes)
+	$(DEMO) all
+	@echo "Tables:  results/demo/tables"
+	@echo "Figures: results/demo/figures"
+
+report: .venv/demo ## the demo's report, one HTML file
+	$(DEMO) --report results/demo/report.html
+
+test: .venv/dev ## all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev ## formatting, rules, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: .venv/dev ## put code and rules in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+clean: ## remove the demo's results (not the environment, not the study's results)
+	rm -rf results/demo
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "wfdm needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml envs/constraints.txt
+	@echo "Installing the environment (.venv) ..."
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/dev: .venv/demo
+	@echo "Installing the tools of the tests ..."
+	$(INSTALL) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,60 @@
+"""The study: configuration in, stages, targets. What each stage does is in `src/wfdm`."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+container: "envs/wfdm.sif"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/compressors.smk"
+include: "workflow/rules/generators.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    tables,
+    figures,
+    snapshot,
+
+
+rule tables:
+    input:
+        expand(results("tables/table{number}.csv"), number=[1, 3, 4]),
+        results("tables/metrics.json"),
+
+
+rule figures:
+    input:
+        expand(
+            results("figures/figure{number}.{kind}"),
+            number=[2, 3],
+            kind=["pdf", "png"],
+        ),
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+
+
+rule snapshot:
+    input:
+        results("data/scans.tsv"),
+        results("data/splits.tsv"),
+        results("data/manifest.tsv"),

@@ -1,0 +1,66 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wfdm.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Settings = Annotated[str, typer.Option(help="The stage's settings: JSON, or a JSON file.")]
+Scans = Annotated[Path, typer.Option(help="Scan table (data/scans.tsv).")]
+Splits = Annotated[Path, typer.Option(help="Split table (data/splits.tsv).")]
+Volumes = Annotated[Path, typer.Option(help="Table of volumes: scan_id, modality, path, sha256.")]
+Out = Annotated[Path, typer.Option(help="The file to make.")]
+Record = Annotated[Path, typer.Option(help="Provenance record to write, beside the volumes.")]
+Scan = Annotated[list[str], typer.Option(help="MODALITY=PATH; once for each scan.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads; results may differ by it.")]
+Shard = Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")]
+Shards = Annotated[int, typer.Option(min=1, help="Number of shards in all.")]
+Row = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each row.")]
+Column = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each column.")]
+Published = Annotated[Path, typer.Option(help="The paper's table, as CSV.")]
+
+
+def pairs(texts: list[str]) -> dict[str, Path]:
+    """Return {name: path} from NAME=PATH texts; raise UserError for one that is neither."""
+    found = {}
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise UserError(f"'{text}' must have the form NAME=PATH")
+        if name in found:
+            raise UserError(f"'{name}' is given twice: {found[name]} and {path}")
+        found[name] = Path(path)
+    return found
+
+
+def modality_paths(texts: list[str]) -> dict[str, Path]:
+    """Return {modality: path} from MODALITY=PATH texts; raise UserError for another modality."""
+    from wfdm.data.table import MODALITIES
+
+    found = pairs(texts)
+    for modality in found:
+        if modality not in MODALITIES:
+            raise UserError(f"unknown modality '{modality}': use {', '.join(MODALITIES)}")
+    return found
+
+
+def device(threads: int) -> str:
+    """Fix the number of CPU threads of torch and return where its work goes: a GPU if any."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def split_volumes(volumes: Path, splits: Path) -> pd.DataFrame:
+    """Return the table of volumes with each one's person and split."""
+    from wfdm.data.table import read_table, with_split
+
+    return with_split(read_table(volumes), read_table(splits))

@@ -1,0 +1,38 @@
+"""What tests share: the checkout, the command, the atlas."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wfdm.data.assets import retrieve
+from wfdm.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def atlas() -> dict[str, Path]:
+    """The SRI-24 assets, retrieved once into the checkout's assets folder."""
+    folder = ROOT / "resources" / "assets"
+    files = {"sri24": folder / "sri24.nii", "sri24-head": folder / "sri24-head.nii"}
+    for name, path in files.items():
+        try:
+            retrieve(name, path)
+        except UserError as error:
+            pytest.skip(str(error))
+    return files
+
+
+@pytest.fixture(scope="session")
+def wfdm():
+    """Run the `wfdm` command; returns exit status and what it printed on standard error."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code = "from wfdm.cli import main; main()"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        return done.returncode, done.stderr
+
+    return run

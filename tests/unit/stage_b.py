@@ -1,0 +1,101 @@
+"""A cohort small enough to train stage B on within a test: shared by its test files."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from wfdm.config.stages import SampleStage, TrainDiffusionStage
+from wfdm.config.study import (
+    DiffusionTraining,
+    HaarTransform,
+    RectifiedFlow,
+    UNetSettings,
+    VolumeSettings,
+)
+from wfdm.data.metadata import load_schema
+from wfdm.data.table import MODALITIES, scan_id
+from wfdm.data.volumes import model_affine
+from wfdm.models.registry import build, save
+from wfdm.training.latents import encode_shard, merge
+
+VOLUME = VolumeSettings(shape=(16, 16, 16))
+SPACING = 2.0
+LATENT = (8, 8, 8, 8)  # of one level of the Haar transform
+STATISTICS = {name: (1.0, 2.0) for name in ("age", "height", "weight", "BMI")}
+SPLITS = ("train",) * 6 + ("validation",) * 2 + ("test",) * 4
+
+
+def cohort() -> pd.DataFrame:
+    """Return scans with their split: the four contrasts take turns."""
+    rows = []
+    for number, split in enumerate(SPLITS):
+        modality, session = MODALITIES[number % 4], "1" if number % 2 else ""
+        row = dict.fromkeys(load_schema().names, "") | {
+            "scan_id": scan_id("ALPHA", f"{number:02d}", session, 0, modality),
+            "dataset": "ALPHA",
+            "person": f"ALPHA/{number:02d}",
+            "subject": f"{number:02d}",
+            "session": session,
+            "group": "0",
+            "modality": modality,
+            "split": split,
+            "age": str(20 + number),
+            "sex": "female" if number % 3 else "",
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_volumes(folder: Path, scans: pd.DataFrame) -> pd.DataFrame:
+    """Write a random volume per scan; return the table of volumes."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, key in enumerate(scans["scan_id"]):
+        volume = rng.random(VOLUME.shape, dtype=np.float32)
+        path = folder / f"{number}.nii.gz"
+        nib.save(nib.Nifti1Image(volume, model_affine(VOLUME.shape, SPACING)), path)
+        rows.append((key, str(path)))
+    return pd.DataFrame(rows, columns=["scan_id", "path"])
+
+
+def haar_compressor(folder: Path) -> Path:
+    """Save a compressor that needs no training."""
+    save(folder, build(HaarTransform(kind="haar", levels=1)))
+    return folder
+
+
+def encode_all(root: Path, scans: pd.DataFrame, shards: int = 2) -> Path:
+    """Encode the cohort; return the folder of latents."""
+    volumes = write_volumes(root, scans)
+    compressor, latents = haar_compressor(root / "compressors" / "haar"), root / "latents"
+    for shard in range(shards):
+        encode_shard(compressor, volumes, shard, shards, VOLUME, latents, threads=1)
+    merge(latents, shards, scans, compressor, VOLUME.shape, SPACING)
+    return latents
+
+
+def training_stage(**changes: object) -> TrainDiffusionStage:
+    """Return settings of a training of seconds."""
+    training = {"steps": 4, "batch_size": 2, "warmup_steps": 0, "validate_every": 2}
+    training |= {"learning_rate": 1e-2, "precision": "32-true"} | changes
+    return TrainDiffusionStage(
+        seed=7,
+        name="tiny",
+        unet=UNetSettings(
+            channels=(8, 8),
+            attention=(False, True),
+            head_channels=8,
+            norm_groups=8,
+            res_blocks=1,
+            metadata_width=8,
+        ),
+        process=RectifiedFlow(kind="rflow"),
+        training=DiffusionTraining.model_validate(training),
+    )
+
+
+def sample_stage(steps: int | None, seed: int = 7) -> SampleStage:
+    """Return settings of sampling."""
+    return SampleStage(seed=seed, name="tiny", shape=VOLUME.shape, sampling_steps=steps)

@@ -1,0 +1,161 @@
+"""Training of stage B: draws, average, losses and resuming against independent arithmetic."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_stage
+from wfdm.errors import UserError
+from wfdm.models.unet import load_denoiser
+from wfdm.training import diffusion, ema
+from wfdm.training.diffusion import balanced_weights, train_diffusion
+
+PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode_all(tmp_path_factory.mktemp("latents"), cohort())
+
+
+def trained(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes) -> Path:
+    scans = cohort() if scans is None else scans
+    train_diffusion(training_stage(**changes), latents, scans, STATISTICS, out, 1, 0, "identity")
+    return out
+
+
+def validation_losses(folder: Path) -> list[float]:
+    with open(folder / "history.csv", newline="") as file:
+        return [float(row["val_loss"]) for row in csv.DictReader(file)]
+
+
+# --- balanced draws -------------------------------------------------------------------------
+
+
+def test_papers_counts_give_the_published_shares() -> None:
+    modalities = np.repeat(range(4), PAPER_TRAINING_COUNTS)
+    shares = np.bincount(modalities, balanced_weights(modalities, 0.7))
+    np.testing.assert_allclose(shares, [0.379, 0.240, 0.145, 0.236], atol=5e-4)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.floats(0, 1))
+def test_shares_are_a_power_of_the_counts(modalities: list[int], balance: float) -> None:
+    codes = np.array(modalities)
+    shares = np.bincount(codes, balanced_weights(codes, balance))
+    counts = np.bincount(codes).astype(float)
+    powers = np.where(counts > 0, np.maximum(counts, 1) ** (1 - balance), 0)
+    np.testing.assert_allclose(shares, powers / powers.sum())
+
+
+def test_draws_follow_the_weights() -> None:
+    class Numbers:
+        modalities = np.array([0] * 8 + [1] * 2)
+
+        def item(self, index: int) -> int:
+            return index
+
+    draws = diffusion.BalancedDraws(Numbers(), balance=1.0)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    counts = np.bincount([draws.draw(rng) for _ in range(4000)], minlength=10) / 4000
+    np.testing.assert_allclose(counts, [1 / 16] * 8 + [1 / 4] * 2, atol=0.025)
+
+
+# --- the average ----------------------------------------------------------------------------
+
+
+def test_average_is_the_weighted_sum_of_all_weights() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal(40)
+    model, average = torch.nn.Linear(1, 1).double(), torch.nn.Linear(1, 1).double()
+    average.load_state_dict(model.state_dict())
+    start = float(model.bias)
+    decays = [min(0.5, (1 + n) / (10 + n)) for n in range(len(weights))]
+    for n, weight in enumerate(weights):
+        model.bias.data.fill_(weight)
+        ema.update(average, model, ema.warmed_decay(0.5, n))
+    kept = np.array([math.prod(decays[n + 1 :]) for n in range(len(weights))])
+    expected = math.prod(decays) * start + np.sum(kept * (1 - np.array(decays)) * weights)
+    assert math.isclose(float(average.bias), expected, rel_tol=1e-9)
+
+
+def test_warm_up_forgets_the_initial_weights() -> None:
+    left = math.prod(ema.warmed_decay(0.9999, n) for n in range(100))
+    assert left < 1e-9 < 0.9 < 0.9999**100
+    assert ema.warmed_decay(0.9999, 10**6) == 0.9999
+
+
+# --- training -------------------------------------------------------------------------------
+
+
+def test_untrained_loss_is_that_of_no_velocity(latents: Path, tmp_path: Path) -> None:
+    """The last layer starts at zero, so the first loss is E|x0 - noise|**2 = 1 + 1."""
+    out = trained(latents, tmp_path, steps=1, learning_rate=1e-9)
+    assert abs(validation_losses(out)[0] - 2) < 0.2
+    out = trained(latents, tmp_path / "l1", steps=1, learning_rate=1e-9, loss="l1")
+    assert abs(validation_losses(out)[0] - 2 / math.sqrt(math.pi)) < 0.15
+
+
+def test_it_learns(latents: Path, tmp_path: Path) -> None:
+    out = trained(latents, tmp_path, steps=60, validate_every=20, ema_decay=0.9)
+    losses = validation_losses(out)
+    assert losses[-1] < 1.4 and losses[-1] < losses[0]
+
+
+def test_a_cut_off_training_ends_as_an_undisturbed_one(
+    latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(latents, tmp_path / "whole", steps=6)
+    original, calls = diffusion.RectifiedFlow.step, []
+
+    def dies(self, *arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(diffusion.RectifiedFlow, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        trained(latents, tmp_path / "cut", steps=6)
+    resumed = trained(latents, tmp_path / "cut", steps=6)
+    assert len(calls) == 4 + 4  # steps 1-2 were kept, 3-6 made again
+    for name in ("model.safetensors", "history.csv", "config.json"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_trained_folder_tells_all_that_sampling_needs(latents: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "generators" / "tiny"
+    denoiser, config = load_denoiser(trained(latents, folder, steps=1))
+    assert denoiser.conv_in.conv.in_channels == LATENT[0]
+    assert json.loads(json.dumps(config)) == config
+    assert config["latent_space"]["shape"] == list(LATENT)
+    named = folder / config["latent_space"]["compressor"]
+    assert named.resolve() == (latents.parent / "compressors" / "haar").resolve()
+    assert config["statistics"]["age"] == [1.0, 2.0]
+
+
+def test_average_is_what_is_written(latents: Path, tmp_path: Path) -> None:
+    """With decay 0 the average is the model itself; with decay near 1 it lags behind."""
+    sizes = {}
+    for decay in (0.0, 0.99):
+        out = trained(latents, tmp_path / str(decay), steps=1, ema_decay=decay)
+        sizes[decay] = float(load_denoiser(out)[0].out[-1].conv.weight.abs().mean())
+    # Zero before the only step; its warmed-up decay is min(0.99, 1/10) = 0.1.
+    assert math.isclose(sizes[0.99], 0.9 * sizes[0.0], rel_tol=1e-4)
+
+
+def test_what_does_not_fit_is_told(latents: Path, tmp_path: Path) -> None:
+    scans = cohort()
+    with pytest.raises(UserError, match="no validation scan"):
+        trained(latents, tmp_path, scans[scans["split"] != "validation"])
+    stranger = scans.assign(scan_id=scans["scan_id"].replace("ALPHA/sub-02_T1Gd", "BETA/sub-1_T1w"))
+    with pytest.raises(UserError, match="no latent of BETA/sub-1_T1w"):
+        trained(latents, tmp_path, stranger)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,141 @@
+# Paths and settings, nothing else. A rule's parameters hold just the settings its stage reads.
+
+import functools
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from wfdm.config import files, stages
+from wfdm.config.study import BidsSource, NoiseSettings, PhantomSource, Study
+from wfdm.data.assets import find, load_registry
+from wfdm.data.index import listing
+from wfdm.data.paths import key_of, session_record
+from wfdm.data.table import read_table
+from wfdm.errors import UserError
+from wfdm.evaluation.tables import differences
+from wfdm.provenance.fingerprints import fingerprint
+
+# The `wfdm` command is the one of the environment that Snakemake runs in.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+try:
+    study = files.parse(Study, config, "configuration")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
+PHANTOM_OF = {
+    dataset.name: source for source in PHANTOMS for dataset in source.datasets
+}
+TRAINED = [
+    name for name, compressor in study.compressors.items() if compressor.training
+]
+ASSET_NAMES = {entry.file: name for name, entry in load_registry().items()}
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9]+",
+    place=r"sub-[A-Za-z0-9+-]+(/ses-[A-Za-z0-9+-]+)?/anat",
+    session=r"sub-[A-Za-z0-9+-]+(_ses-[A-Za-z0-9+-]+)?(_run-\d+)?",
+    compressor="|".join(study.compressors),
+    generator="|".join(study.generators),
+    shard=r"\d{4}",
+
+
+def results(path):
+    """Return a path under the study's results root."""
+    return f"{study.results}/{path}"
+
+
+def settings(stage):
+    """Return a stage's settings as one line of JSON."""
+    return stage.model_dump_json()
+
+
+def asset(name):
+    """Return where an asset lies."""
+    return f"{study.assets}/{find(name).file}"
+
+
+def weights(network):
+    """Return the asset of a feature network, or nothing for a declared stand-in."""
+    return [asset(network.weights)] if network and network.weights else []
+
+
+def option(name, values):
+    """Return `--name value` for each value, quoted for the shell."""
+    return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
+
+
+@functools.cache
+def sessions(scans):
+    """Return {(folder, session): rows of the scan table}."""
+    found = {}
+    for row in read_table(scans).to_dict("records"):
+        found.setdefault(key_of(row), []).append(row)
+    return found
+
+
+def all_sessions():
+    """Return the sessions of the study; the scan table is made first where it is missing."""
+    return sessions(checkpoints.index.get().output.scans)
+
+
+def session_rows(wildcards):
+    """Return the rows of the scan table of one session."""
+    return all_sessions()[f"{wildcards.dataset}/{wildcards.place}", wildcards.session]
+
+
+def scan_paths(wildcards):
+    """Return MODALITY=PATH for every raw scan of one session."""
+    return [f"{row['modality']}={row['path']}" for row in session_rows(wildcards)]
+
+
+def shards():
+    """Return the numbers of all shards, as in file names."""
+    return [f"{shard:04d}" for shard in range(study.shards)]
+
+
+def raw_scans(rows):
+    """Return a session's raw scans, or the record of the phantom that makes them."""
+    if rows[0]["dataset"] in PHANTOM_OF:
+        return [session_record(results("raw"), rows[0], "raw")]
+    return [row["path"] for row in rows]
+
+
+def source_folders(_):
+    """Return the folders of the sources, or say which data to place where."""
+    folders = [
+        source.path for source in study.sources if isinstance(source, BidsSource)
+    ]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            sys.exit(
+                f"No data at {folder}: place the raw scans there (BIDS: one dataset, or one "
+                "folder per dataset), or edit 'sources' in your configuration."
+            )
+    return []
+
+
+def perceptual_weights(wildcards):
+    """Return the weights of the perceptual network, where it has an asset."""
+    training = study.compressors[wildcards.compressor].training
+    return weights(training.perceptual.network) if training else []
+
+
+def trained_generator(wildcards):
+    """Return the weights of a trained generator; decoded noise has none."""
+    if isinstance(study.generators[wildcards.generator], NoiseSettings):
+        return []
+    return [results(f"generators/{wildcards.generator}/model.safetensors")]
+
+
+def of_compressor(path):
+    """Return an input function: `path` for the compressor that a generator works with."""
+    return lambda wildcards: results(path).format(
+        compressor=study.generators[wildcards.generator].compressor
+    )

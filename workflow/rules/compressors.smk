@@ -1,0 +1,102 @@
+# Stage A: compressors and the cache of their latents.
+
+
+localrules:
+    latents,
+
+
+rule train_compressor:
+    input:
+        volumes=results("preprocessed/volumes.tsv"),
+        splits=results("data/splits.tsv"),
+        perceptual=perceptual_weights,
+    output:
+        model=results("compressors/{compressor}/model.safetensors"),
+        config=results("compressors/{compressor}/config.json"),
+        history=results("compressors/{compressor}/history.csv"),
+    log:
+        results("logs/train_compressor/{compressor}.log"),
+    benchmark:
+        results("logs/train_compressor/{compressor}.benchmark.tsv")
+    threads: lambda wildcards: 8 if wildcards.compressor in TRAINED else 1
+    resources:
+        mem_mb=64000,
+        runtime=lambda wildcards: 7200 if wildcards.compressor in TRAINED else 30,
+        gpu=lambda wildcards: 1 if wildcards.compressor in TRAINED else 0,
+        cache_mb=study.cache_mb,
+    params:
+        settings=lambda wildcards: settings(
+            stages.train_compressor(study, wildcards.compressor)
+        ),
+        perceptual=lambda _, input: option("perceptual", input.perceptual),
+        code=fingerprint("train-compressor"),
+    message:
+        "Train compressor {wildcards.compressor}"
+    shell:
+        "wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
+        "--splits {input.splits:q} {params.perceptual} --threads {threads} "
+        "--cache-mb {resources.cache_mb} --out {output.model:q} 2>&1 | tee {log:q}"
+
+
+rule encode:
+    input:
+        model=results("compressors/{compressor}/model.safetensors"),
+        volumes=results("preprocessed/volumes.tsv"),
+    output:
+        latents=results("latents/{compressor}/shard-{shard}.npy"),
+        rows=results("latents/{compressor}/shard-{shard}.tsv"),
+    log:
+        results("logs/encode/{compressor}/{shard}.log"),
+    benchmark:
+        results("logs/encode/{compressor}/{shard}.benchmark.tsv")
+    threads: 4
+    resources:
+        mem_mb=32000,
+        runtime=240,
+        gpu=1,
+    params:
+        settings=settings(stages.EncodeStage(volume=study.volume)),
+        shards=study.shards,
+        code=fingerprint("encode"),
+    message:
+        "Encode shard {wildcards.shard} with {wildcards.compressor}"
+    shell:
+        "wfdm encode --settings {params.settings:q} --compressor {input.model:q} "
+        "--volumes {input.volumes:q} --shard {wildcards.shard} --shards {params.shards} "
+        "--threads {threads} --out {output.latents:q} 2>&1 | tee {log:q}"
+
+
+rule latents:
+    input:
+        shards=lambda wildcards: expand(
+            results("latents/{compressor}/shard-{shard}.npy"),
+            compressor=wildcards.compressor,
+            shard=shards(),
+        ),
+        splits=results("data/splits.tsv"),
+        model=results("compressors/{compressor}/model.safetensors"),
+    output:
+        index=results("latents/{compressor}/index.tsv"),
+        scale=results("latents/{compressor}/scale.json"),
+    log:
+        results("logs/latents/{compressor}.log"),
+    benchmark:
+        results("logs/latents/{compressor}.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        settings=settings(
+            stages.LatentsStage(
+                shape=study.volume.shape, spacing=study.preprocess.spacing
+            )
+        ),
+        shards=study.shards,
+        code=fingerprint("encode"),
+    message:
+        "Index the latents of {wildcards.compressor}; scale factor from the training split"
+    shell:
+        "wfdm latents --settings {params.settings:q} --compressor {input.model:q} "
+        "--shards {params.shards} --splits {input.splits:q} --out {output.index:q} "
+        "2>&1 | tee {log:q}"
