@@ -76,14 +76,14 @@ def test_average_is_the_weighted_sum_of_all_weights() -> None:
     weights = rng.standard_normal(40)
     model, average = torch.nn.Linear(1, 1).double(), torch.nn.Linear(1, 1).double()
     average.load_state_dict(model.state_dict())
-    start = float(model.bias)
+    start = model.bias.item()
     decays = [min(0.5, (1 + n) / (10 + n)) for n in range(len(weights))]
     for n, weight in enumerate(weights):
         model.bias.data.fill_(weight)
         ema.update(average, model, ema.warmed_decay(0.5, n))
     kept = np.array([math.prod(decays[n + 1 :]) for n in range(len(weights))])
     expected = math.prod(decays) * start + np.sum(kept * (1 - np.array(decays)) * weights)
-    assert math.isclose(float(average.bias), expected, rel_tol=1e-9)
+    assert math.isclose(average.bias.item(), expected, rel_tol=1e-9)
 
 
 def test_warm_up_forgets_the_initial_weights() -> None:

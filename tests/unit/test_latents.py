@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 from wfdm.models.registry import build, save
 from wfdm.training.latents import (
-    LatentSpace,
     Latents,
+    LatentSpace,
     encode_shard,
     in_shard,
     merge,
@@ -45,7 +46,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
 @given(st.sets(st.text("abc/", min_size=1, max_size=6)), st.integers(1, 9))
 def test_shards_divide_the_scans(scan_ids: set[str], shards: int) -> None:
     parts = [in_shard(scan_ids, shard, shards) for shard in range(shards)]
-    assert sorted(sum(parts, [])) == sorted(scan_ids)
+    assert sorted(chain.from_iterable(parts)) == sorted(scan_ids)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -133,11 +134,11 @@ def test_latents_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     )
     model = build(settings)
     for name, parameter in model.named_parameters():
-        if name.startswith("quant_conv_mu"):
+        if name.startswith("to_mean"):
             parameter.data.fill_(1e6)
     save(tmp_path / "c", model)
     scans = cohort().head(1)
     volumes = write_volumes(tmp_path, scans)
-    with pytest.raises(UserError, match="ALPHA/sub-00_T1w.*half precision"):
+    with pytest.raises(UserError, match=r"ALPHA/sub-00_T1w.*half precision"):
         encode_shard(tmp_path / "c", volumes, 0, 1, VOLUME, tmp_path / "z", threads=1)
     assert not list((tmp_path / "z").iterdir())

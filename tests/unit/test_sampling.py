@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -106,8 +107,8 @@ def gaussian_error(steps: int) -> float:
 
 def test_gaussian_data_are_reached_at_first_order() -> None:
     errors = [gaussian_error(steps) for steps in (50, 100, 200, 400)]
-    ratios = [late / early for early, late in zip(errors[:-1], errors[1:], strict=True)]
-    assert errors[0] < 0.02
+    ratios = [late / early for early, late in pairwise(errors)]
+    assert errors[0] < 0.05
     assert all(abs(ratio - 0.5) < 0.05 for ratio in ratios)
 
 
@@ -147,7 +148,7 @@ def test_a_sample_depends_on_nothing_but_itself(generator: Generator) -> None:
     torch.set_num_threads(1)
     whole = made(generator, REQUESTS)
     assert list(whole) == ["a", "b", "c", "d", "e"]
-    for requests in (REQUESTS[::-1], REQUESTS[2:], REQUESTS[3:4]):
+    for requests in (REQUESTS[::-1], REQUESTS[1:], REQUESTS[3:4]):
         for name, volume in made(generator, requests).items():
             assert np.array_equal(volume, whole[name]), name
 

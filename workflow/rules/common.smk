@@ -19,7 +19,7 @@ from wfdm.evaluation.tables import differences
 from wfdm.provenance.fingerprints import fingerprint
 
 # The `wfdm` command is the one of the environment that Snakemake runs in.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 try:
     study = files.parse(Study, config, "configuration")

@@ -18,7 +18,7 @@ rule train_compressor:
         results("logs/train_compressor/{compressor}.log"),
     benchmark:
         results("logs/train_compressor/{compressor}.benchmark.tsv")
-    threads: lambda wildcards: 8 if wildcards.compressor in TRAINED else 1
+    threads: lambda wildcards: study.threads if wildcards.compressor in TRAINED else 1
     resources:
         mem_mb=64000,
         runtime=lambda wildcards: 7200 if wildcards.compressor in TRAINED else 30,

@@ -35,6 +35,8 @@ def _options(
 ) -> None:
     # One thread per registration job, whoever starts it: results must not depend on the machine.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+    # Threads that wait must sleep: spinning ones slow a shared machine down tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def phantom(
     record: options.Record,
 ) -> None:
     """Make the raw scans of one phantom session."""
-    from wfdm.data.sources.phantom import synthesise_session
+    from wfdm.data.acquisition import synthesise_session
 
     stage = parse_json(stages.PhantomStage, settings)
     entities = dict(part.split("-", 1) for part in session.split("_"))
@@ -131,12 +131,22 @@ def preprocess(
             atlas,
             atlas_head,
         )
-        run.outputs = result.files
+        paths = result.paths
+        run.outputs = [
+            *(*paths.volumes.values(), *paths.transforms.values()),
+            *(paths.mask, paths.picture),
+        ]
         run.results = {
-            "volumes": {modality: str(path) for modality, path in result.volumes.items()},
-            **result.numbers,
+            "volumes": {name: str(path) for name, path in result.paths.volumes.items()},
+            "reference": result.reference,
+            "mask_ml": result.mask_ml,
+            "atlas_dice": result.atlas_dice,
+            "similarity": result.similarity,
         }
-    print(f"{dataset} {session}: {', '.join(result.volumes)}; {result.numbers}")
+    print(
+        f"{dataset} {session}: {' '.join(scans)}, brain {result.mask_ml:.0f} mL, "
+        f"Dice with the atlas {result.atlas_dice:.3f}"
+    )
 
 
 @app.command()

@@ -87,8 +87,6 @@ class SampleStage(Section):
 
     seed: int
     name: str
-    shape: Size
-    spacing: float
     sampling_steps: int | None
 
 
@@ -159,13 +157,7 @@ def sample(study: Study, name: str) -> SampleStage:
     """Return what sampling from generator `name` reads."""
     generator = _generator(study, name)
     steps = None if isinstance(generator, NoiseSettings) else generator.sampling_steps
-    return SampleStage(
-        seed=study.seed,
-        name=name,
-        shape=study.volume.shape,
-        spacing=study.preprocess.spacing,
-        sampling_steps=steps,
-    )
+    return SampleStage(seed=study.seed, name=name, sampling_steps=steps)
 
 
 def synthesis(study: Study, name: str) -> SynthesisStage:

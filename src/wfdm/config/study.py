@@ -142,6 +142,9 @@ class PerceptualSettings(Section):
         FeatureNetwork(depth=10, weights="medicalnet-resnet10"),
         description="the paper names no network; 3D features see 3D structure; null: no term",
     )
+    stages: Literal[1, 2, 3, 4] = Field(
+        4, description="first stages of the network that count; our choice: all"
+    )
     weight: float = Field(0.3, ge=0, description="authors' tests")
 
 
@@ -345,6 +348,7 @@ class Study(Section):
     shards: Positive = Field(
         64, description="parts that encoding and sampling are cut into: one cluster job each"
     )
+    threads: Positive = Field(8, description="CPU threads of a training job; results depend on it")
     cache_mb: int = Field(
         8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
     )

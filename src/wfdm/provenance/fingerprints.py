@@ -18,7 +18,7 @@ LEFT_OUT = ("wfdm.config", "wfdm.provenance")
 ENTRIES = {
     "asset": "wfdm.data.assets",
     "index": "wfdm.data.index",
-    "phantom": "wfdm.data.sources.phantom",
+    "phantom": "wfdm.data.acquisition",
     "split": "wfdm.data.split",
     "manifest": "wfdm.data.manifest",
     "preprocess": "wfdm.preprocess.session",
@@ -26,7 +26,7 @@ ENTRIES = {
     "train-compressor": "wfdm.training.compressor",
     "encode": "wfdm.training.latents",
     "train-diffusion": "wfdm.training.diffusion",
-    "sample": "wfdm.sampling.generate",
+    "sample": "wfdm.sampling.write",
     "reconstruction": "wfdm.evaluation.reconstruction",
     "floors": "wfdm.evaluation.floors",
     "features": "wfdm.evaluation.features",

@@ -1,0 +1,89 @@
+"""Building blocks of the wavelet-fusion compressors (authors' code, MONAI's arithmetic)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+
+
+def norm(channels: int, groups: int) -> nn.GroupNorm:
+    """Return the group normalisation used throughout."""
+    return nn.GroupNorm(groups, channels, eps=NORM_EPS)
+
+
+def conv3(inputs: int, outputs: int) -> nn.Conv3d:
+    """Return a 3x3x3 convolution that keeps the size."""
+    return nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
+
+
+class ResBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, plus a shortcut; (B, inputs, ...) -> (B, outputs, ...).
+
+    The encoder's blocks change the number of channels in their first convolution
+    (hidden = outputs), the decoder's in their second (hidden = inputs).
+    """
+
+    def __init__(self, inputs: int, outputs: int, hidden: int, groups: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = norm(inputs, groups), conv3(inputs, hidden)
+        self.norm2, self.conv2 = norm(hidden, groups), conv3(hidden, outputs)
+        same = inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Conv3d(inputs, outputs, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, of the size of `x`."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class SelfAttention(nn.Module):
+    """One-head self-attention over all voxels, with a residual connection.
+
+    At the study's size a volume has 107,520 tokens: only the fused kernels behind
+    `scaled_dot_product_attention` can hold that, the matrix of weights never exists.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = norm(channels, groups)
+        self.to_q, self.to_k, self.to_v, self.out = (nn.Linear(channels, channels) for _ in "qkvo")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + attention(x), (B, C, D, H, W)."""
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (to(tokens).unsqueeze(1) for to in (self.to_q, self.to_k, self.to_v))
+        h = self.out(F.scaled_dot_product_attention(q, k, v).squeeze(1))
+        return x + h.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Downsample(nn.Conv3d):
+    """Halve each side: a strided convolution, padded by one voxel at the far ends only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, kernel_size=3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, D/2, H/2, W/2)."""
+        return super().forward(F.pad(x, (0, 1, 0, 1, 0, 1)))
+
+
+class Upsample(nn.Conv3d):
+    """Double each side: nearest neighbours, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, 2D, 2H, 2W)."""
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def bottleneck(channels: int, groups: int, attention: bool) -> list[nn.Module]:
+    """Return what WF-SA-VAE has at the deepest level and WF-VAE has not."""
+    if not attention:
+        return []
+    return [
+        ResBlock(channels, channels, channels, groups),
+        SelfAttention(channels, groups),
+        ResBlock(channels, channels, channels, groups),
+    ]

@@ -1,0 +1,1 @@
+"""From raw scans of one session to brains on the SRI-24 grid."""

@@ -1,0 +1,1 @@
+"""Sampling: schedules and samplers as pure functions, and the generation of volumes."""

@@ -1,0 +1,321 @@
+"""The training loop, on Lightning Fabric: whatever is trained, it resumes exactly.
+
+An `Objective` says what is trained, a `Plan` how long and where; `train(objective, plan)` does
+it. The loop keeps no hidden state: step number `s` sees the batch whose item `i` is
+
+    objective.data.draw(generator_for(seed, "train", name, s, i))
+
+the learning rate is the optimizer's own times `objective.schedule(s)`, and random numbers inside
+the step come from a torch generator seeded with (seed, "train", name, "noise", s). So a killed
+training continues from its last state (kept at every validation) to the very weights of an
+undisturbed one, whatever the number of loader workers.
+
+How to use it, with an exponential moving average as the module that is judged and exported:
+
+    class Denoising:                                  # an Objective
+        def __init__(self, ...):
+            self.modules = {"model": unet, "ema": copy.deepcopy(unet).requires_grad_(False)}
+            self.optimizers = {"model": torch.optim.Adam(unet.parameters(), lr=1e-4)}
+            self.exported = "ema"
+            ...
+        def step(self, run, batch, generator):
+            loss = ...run.modules["model"](...)...    # the set-up module: autocast and DDP
+            run.update("model", loss, clip=1.0)       # zero, backward, clip, optimizer step
+            ...move self.modules["ema"] towards self.modules["model"]...
+            return {"loss": loss}
+        def validate(self, run, index):
+            with run.fabric.autocast():               # self.modules are the bare ones
+                return float(...self.modules["ema"](...)...)
+
+Modules are saved and restored by name, so every copy that the next step depends on (such as an
+EMA) belongs in `modules`; those without a trainable parameter are only moved to the device.
+Two modules trained by one optimizer go into one wrapping nn.Module.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from wfdm.atomic import atomic_path, write_text
+from wfdm.errors import UserError
+from wfdm.seeds import generator_for, seed_for
+from wfdm.training import state
+from wfdm.training.progress import Ticker, say
+
+Batch = dict[str, Tensor]
+
+
+class Draws(Protocol):
+    """Training data without state: an item is a function of the generator it is drawn with."""
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Return one item, CPU tensors without a batch axis."""
+        ...
+
+
+class Objective(Protocol):
+    """What is trained and how it is judged; plain attributes will do for the properties.
+
+    Attributes:
+        modules: everything with weights, by name.
+        optimizers: one optimizer per trained module, under that module's name.
+        exported: name of the module that is validated and written to model.safetensors.
+        data: the source of training items.
+        batch_size: items per step, over all devices.
+        schedule: step -> factor on each optimizer's own learning rate.
+        validation_size: number of validation items.
+    """
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]: ...  # noqa: D102
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]: ...  # noqa: D102
+
+    @property
+    def exported(self) -> str: ...  # noqa: D102
+
+    @property
+    def data(self) -> Draws: ...  # noqa: D102
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def schedule(self) -> Callable[[int], float]: ...  # noqa: D102
+
+    @property
+    def validation_size(self) -> int: ...  # noqa: D102
+
+    def step(self, run: "Run", batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Update the modules on one batch; return the losses (scalars), always the same names."""
+        ...
+
+    def validate(self, run: "Run", index: int) -> float:
+        """Return the loss of one validation item; called without gradients, in eval mode."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how, and where to.
+
+    Attributes:
+        name: of what is trained; part of every draw's seed.
+        seed: the study's seed.
+        steps: updates in all.
+        validate_every: steps between validations, when the state is kept too.
+        folder: receives model.safetensors, config.json, history.csv and last/.
+        config: JSON text of config.json, from which the exported module can be built again.
+        identity: settings, inputs and code; a kept state of another identity is not continued.
+        precision: as Fabric names it.
+        threads: CPU threads.
+        workers: loader processes; 0 loads in the training process.
+    """
+
+    name: str
+    seed: int
+    steps: int
+    validate_every: int
+    folder: Path
+    config: str
+    identity: str
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    threads: int = 1
+    workers: int = 0
+
+
+@dataclass
+class Run:
+    """What a step may use: the modules as Fabric has set them up, and the step's number."""
+
+    fabric: Fabric
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, Any]
+    step: int = 0
+
+    def update(self, name: str, loss: Tensor, clip: float) -> None:
+        """Minimise `loss` by one step of optimizer `name`, gradient norm clipped to `clip`."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad()
+        self.fabric.backward(loss)
+        # Gradients overflow on purpose while 16-bit training looks for its loss scale.
+        module = self.modules[name]
+        self.fabric.clip_gradients(module, optimizer, max_norm=clip, error_if_nonfinite=False)
+        optimizer.step()
+
+
+def train(objective: Objective, plan: Plan) -> None:
+    """Train, or continue a training that was cut off, and write the results into `plan.folder`.
+
+    Raises:
+        UserError: the loss is not finite, or the batch does not divide over the devices.
+    """
+    torch.set_num_threads(plan.threads)
+    fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision)
+    fabric.launch()
+    run = _set_up(fabric, objective)
+    progress = _resume(fabric, objective, plan)
+    loader = _loader(objective, plan, fabric, start=progress.step)
+    ticker = Ticker(plan.name, plan.steps, progress.step)
+    sums: dict[str, Tensor] = {}
+    for batch in loader:
+        run.step = progress.step
+        losses = _one_step(run, objective, plan, batch)
+        for name, loss in losses.items():
+            sums[name] = sums.get(name, 0) + loss.float()
+        progress.step += 1
+        if fabric.is_global_zero:
+            ticker.tick(progress.step, losses)
+        if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
+            _keep(run, objective, plan, progress, sums)
+            sums = {}
+    if fabric.is_global_zero:
+        _write_results(plan, progress)
+    fabric.barrier()
+
+
+def _set_up(fabric: Fabric, objective: Objective) -> Run:
+    modules = {}
+    for name, module in objective.modules.items():
+        trained = any(parameter.requires_grad for parameter in module.parameters())
+        modules[name] = fabric.setup_module(module) if trained else fabric.to_device(module)
+    optimizers = {}
+    for name, optimizer in objective.optimizers.items():
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        optimizers[name] = fabric.setup_optimizers(optimizer)
+    return Run(fabric, modules, optimizers)
+
+
+def _state_file(plan: Plan) -> Path:
+    return plan.folder / "last" / "state.safetensors"
+
+
+def _resume(fabric: Fabric, objective: Objective, plan: Plan) -> state.Progress:
+    file = _state_file(plan)
+    if not file.exists():
+        return state.Progress()
+    found = state.restore(file, plan.identity, objective.modules, objective.optimizers)
+    if found is None:
+        told = f"{file} belongs to other settings, inputs or code; starting afresh"
+    else:
+        told = f"continuing after step {found.step} of {plan.steps}"
+        fabric.strategy.precision.load_state_dict(found.precision)
+    if fabric.is_global_zero:
+        say(f"{plan.name}: {told}")
+    return found or state.Progress()
+
+
+class _Steps(Dataset):
+    """Map a step's number to this device's share of its batch."""
+
+    def __init__(self, objective: Objective, plan: Plan, rank: int, devices: int) -> None:
+        self.data, self.seed, self.name = objective.data, plan.seed, plan.name
+        self.items = range(rank, objective.batch_size, devices)
+
+    def __getitem__(self, step: int) -> Batch:
+        draws = (generator_for(self.seed, "train", self.name, step, item) for item in self.items)
+        return default_collate([self.data.draw(rng) for rng in draws])
+
+
+def _loader(objective: Objective, plan: Plan, fabric: Fabric, start: int) -> DataLoader:
+    if objective.batch_size % fabric.world_size:
+        raise UserError(
+            f"{plan.name}: batch_size {objective.batch_size} does not divide over "
+            f"{fabric.world_size} devices; make it a multiple or give fewer devices"
+        )
+    dataset = _Steps(objective, plan, fabric.global_rank, fabric.world_size)
+    # batch_size=None: the dataset makes whole batches, and the sampler is just the step numbers.
+    return DataLoader(
+        dataset, batch_size=None, sampler=range(start, plan.steps), num_workers=plan.workers
+    )
+
+
+def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[str, Tensor]:
+    for optimizer in objective.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * objective.schedule(run.step)
+    names = ("train", plan.name, "noise", run.step, run.fabric.global_rank)
+    generator = torch.Generator(device=run.fabric.device)
+    generator.manual_seed(seed_for(plan.seed, *names))
+    losses = objective.step(run, run.fabric.to_device(batch), generator)
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _keep(
+    run: Run, objective: Objective, plan: Plan, progress: state.Progress, sums: dict[str, Tensor]
+) -> None:
+    """Validate, add a row to the history, and keep the state that the next step starts from."""
+    fabric = run.fabric
+    since = int(progress.history[-1]["step"]) if progress.history else 0
+    row: dict[str, float] = {"step": progress.step}
+    for name, total in sums.items():
+        row[name] = _over_devices(fabric, total / (progress.step - since), "mean")
+    row["val_loss"] = _validate(run, objective)
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{plan.name}: '{name}' is not finite by step {progress.step}; lower the learning "
+                f"rate or look for broken volumes (running again continues from step {since})"
+            )
+    progress.history.append(row)
+    progress.precision = fabric.strategy.precision.state_dict()
+    if row["val_loss"] < progress.best_loss:
+        progress.best_loss = row["val_loss"]
+        progress.best = state.copy_weights(objective.modules[objective.exported])
+    if fabric.is_global_zero:
+        state.save(
+            _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
+        )
+        write_history(plan.folder / "history.csv", progress.history)
+        say(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
+    fabric.barrier()
+
+
+def _validate(run: Run, objective: Objective) -> float:
+    """Return the mean loss over all validation items, each judged on one device."""
+    modes = {name: module.training for name, module in objective.modules.items()}
+    for module in objective.modules.values():
+        module.eval()
+    mine = range(run.fabric.global_rank, objective.validation_size, run.fabric.world_size)
+    with torch.no_grad():
+        losses = [objective.validate(run, index) for index in mine]
+    total = torch.tensor(math.fsum(losses), device=run.fabric.device)
+    for name, module in objective.modules.items():
+        module.train(modes[name])
+    return _over_devices(run.fabric, total, "sum") / objective.validation_size
+
+
+def _over_devices(fabric: Fabric, value: Tensor, operation: Literal["mean", "sum"]) -> float:
+    reduced = fabric.all_reduce(value, reduce_op=operation)
+    assert isinstance(reduced, Tensor)
+    return reduced.item()
+
+
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write history.csv: step, the mean of each loss since the row before, val_loss."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.9g}" for key, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _write_results(plan: Plan, progress: state.Progress) -> None:
+    with atomic_path(plan.folder / "model.safetensors") as temporary:
+        save_file(progress.best, temporary)
+    write_text(plan.folder / "config.json", plan.config)
+    write_history(plan.folder / "history.csv", progress.history)

@@ -1,0 +1,214 @@
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from medmetric.extractors import MedicalNetFeatureExtractor
+from monai.losses import PatchAdversarialLoss
+from safetensors.torch import load_file
+from torch.distributions import Normal, kl_divergence
+
+from wfdm import models
+from wfdm.config.stages import TrainCompressorStage
+from wfdm.config.study import (
+    AdversarialSettings,
+    CompressorTraining,
+    FeatureNetwork,
+    HaarTransform,
+    PerceptualSettings,
+    VolumeSettings,
+    WaveletFusion,
+)
+from wfdm.data import volumes as volume_files
+from wfdm.errors import UserError
+from wfdm.models import feature_network
+from wfdm.training import compressor, losses, scans
+
+STAND_IN = FeatureNetwork(depth=10, weights=None, seed=3)
+SHAPE = (32, 32, 24)
+
+
+def rand(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return feature_network.build(STAND_IN, None)[0]
+
+
+def test_kl_is_torchs_summed_over_the_latent_and_averaged_over_the_batch():
+    mean, std = rand(3, 4, 2, 2, 2) - 0.5, rand(3, 4, 2, 2, 2, seed=1) + 0.1
+    unit = Normal(torch.zeros_like(mean), torch.ones_like(std))
+    expected = kl_divergence(Normal(mean, std), unit).flatten(1).sum(1).mean()
+    torch.testing.assert_close(losses.kl(mean, std), expected)
+
+
+def test_adversarial_terms_are_the_papers_binary_cross_entropies():
+    real, fake = 8 * rand(2, 1, 3, 3, 3) - 4, 8 * rand(2, 1, 3, 3, 3, seed=1) - 4
+    bce = PatchAdversarialLoss(criterion="bce", reduction="mean")
+    wanted = 0.5 * (
+        bce(real, target_is_real=True, for_discriminator=True)
+        + bce(fake, target_is_real=False, for_discriminator=True)
+    )
+    torch.testing.assert_close(losses.adversarial_discriminator(real, fake), wanted)
+    wanted = bce(fake, target_is_real=True, for_discriminator=False)
+    torch.testing.assert_close(losses.adversarial_generator(fake), wanted)
+    assert torch.isfinite(losses.adversarial_generator(torch.tensor([-1e4, 1e4])))
+
+
+def test_the_perceptual_loss_is_a_distance_that_sees_brightness_and_blur(network):
+    perceptual, real = losses.Perceptual(network), rand(1, 1, *SHAPE)
+    blurred = torch.nn.functional.avg_pool3d(real, 3, 1, 1)
+    assert perceptual(real, real).item() == 0
+    slight, strong = (perceptual(real, real + share * (blurred - real)) for share in (0.2, 1.0))
+    assert 0 < slight < strong
+    assert perceptual(real, 0.8 * real) > 0.05
+    other = real.clone().requires_grad_()
+    perceptual(real, other + 0.01).backward()
+    assert other.grad.abs().sum() > 0
+    assert torch.isfinite(perceptual(torch.zeros_like(real), real))
+
+
+def test_the_stand_in_is_drawn_from_its_seed_alone(network):
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    again, name, digest = feature_network.build(STAND_IN, None)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert name == "medicalnet-resnet10-random-seed3"
+    assert digest == feature_network.digest(network.backbone)
+    other = feature_network.build(STAND_IN.model_copy(update={"seed": 4}), None)
+    assert other[2] != digest
+    assert not again.train().backbone.bn1.training
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_real_weights_are_medmetrics(network, tmp_path):
+    file, x = tmp_path / "resnet_10.pth", rand(2, 1, *SHAPE)
+    state = {f"module.{name}": value for name, value in network.backbone.state_dict().items()}
+    torch.save({"state_dict": state}, file)
+    settings = FeatureNetwork(depth=10, weights="medicalnet-resnet10")
+    loaded, name, digest = feature_network.build(settings, file)
+    assert name == "medicalnet-resnet10"
+    assert digest == feature_network.digest(network.backbone)
+    oracle = MedicalNetFeatureExtractor.from_pretrained(depth=10, weights_path=str(file))
+    torch.testing.assert_close(loaded.pooled(x), oracle(x))
+    with pytest.raises(UserError, match="does not hold a MedicalNet ResNet-18"):
+        feature_network.build(settings.model_copy(update={"depth": 18}), file)
+    with pytest.raises(UserError, match="settings name the weights"):
+        feature_network.build(settings, None)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Six small smooth volumes on disk: four to train on, one each to validate and test."""
+    folder, rows = tmp_path_factory.mktemp("cohort"), []
+    for index, split in enumerate(["train"] * 4 + ["validation", "test"]):
+        coarse = rand(1, 1, 4, 4, 3, seed=index)
+        smooth = torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")[0, 0]
+        path = folder / f"{index}.nii.gz"
+        nib.save(nib.Nifti1Image(smooth.numpy(), np.diag([2, 2, 2, 1.0])), path)
+        rows.append({"scan_id": f"s{index}", "modality": "T1w", "path": str(path), "split": split})
+    return pd.DataFrame(rows)
+
+
+def stage(**changes) -> TrainCompressorStage:
+    training = CompressorTraining(
+        steps=10,
+        crop=(16, 16, 16),
+        learning_rate=5e-3,
+        warmup_steps=2,
+        perceptual=PerceptualSettings(network=STAND_IN),
+        adversarial=AdversarialSettings(channels=4, layers=1, warmup_steps=5),
+        precision="32-true",
+        validate_every=5,
+        validation_scans=1,
+    )
+    architecture = WaveletFusion(
+        kind="wavelet-fusion", channels=(8, 8), wavelet_channels=8, norm_groups=4
+    )
+    return TrainCompressorStage(
+        seed=1,
+        name="tiny",
+        volume=VolumeSettings(shape=SHAPE),
+        architecture=changes.pop("architecture", architecture),
+        training=training.model_copy(update=changes) if changes.pop("train", True) else None,
+    )
+
+
+def run(stage_, cohort, out, cache_mb=100):
+    compressor.train_compressor(stage_, cohort, out, None, cache_mb, 1, 0, "identity")
+    return pd.read_csv(out / "history.csv")
+
+
+def test_a_compressor_learns_with_every_term(cohort, tmp_path):
+    history = run(stage(), cohort, tmp_path)
+    assert list(history) == [
+        *("step", "reconstruction", "kl", "perceptual", "adversarial", "discriminator"),
+        "val_loss",
+    ]
+    assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
+    # Off during the adversarial warm-up, on after it.
+    assert history["discriminator"].iloc[0] == 0 < history["discriminator"].iloc[1]
+
+
+def test_a_trained_compressor_reconstructs_an_unseen_volume(cohort, tmp_path):
+    quick = {
+        "perceptual": PerceptualSettings(network=None),
+        "adversarial": AdversarialSettings(weight=0),
+    }
+    whole = stage(steps=80, validate_every=40, crop=SHAPE, learning_rate=1e-2, **quick)
+    history = run(whole, cohort, tmp_path)
+    model, settings = models.load(tmp_path), VolumeSettings(shape=SHAPE)
+    x = torch.from_numpy(volume_files.load_standardised(cohort["path"][4], settings))[None]
+    with torch.no_grad():
+        error = (model.decode(model.encode(x)[0]) - x).abs().mean()
+    assert error.item() == pytest.approx(history["val_loss"].min(), rel=0.01)
+    assert error < 0.7 * (x - x.mean()).abs().mean()
+
+
+def test_the_cache_does_not_change_the_weights(cohort, tmp_path):
+    run(stage(steps=3), cohort, tmp_path / "cached")
+    run(stage(steps=3), cohort, tmp_path / "uncached", cache_mb=0)
+    first, second = (load_file(tmp_path / n / "model.safetensors") for n in ("cached", "uncached"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_fixed_compressor_is_only_measured(cohort, tmp_path):
+    fixed = stage(architecture=HaarTransform(kind="haar", levels=2), train=False)
+    history = run(fixed, cohort, tmp_path)
+    assert history["val_loss"].tolist() == pytest.approx([0], abs=1e-6)
+    assert isinstance(models.load(tmp_path), models.Compressor)
+    rounded = stage(architecture=HaarTransform(kind="haar", levels=2, haar="rounded"), train=False)
+    assert run(rounded, cohort, tmp_path)["val_loss"][0] > 1e-5
+
+
+class Numbered:
+    """One volume in which every voxel holds its own index."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.arange(np.prod(SHAPE), dtype=np.float32).reshape(1, *SHAPE)
+
+
+def test_crops_come_from_everywhere():
+    corners = set()
+    for seed in range(200):
+        crop = scans.Crops(Numbered(), (16, 16, 16)).draw(np.random.default_rng(seed))["volume"]
+        corner = np.unravel_index(int(crop.min()), SHAPE)
+        whole = torch.from_numpy(Numbered()[0])
+        where = [slice(first, first + 16) for first in corner]
+        assert torch.equal(crop, whole[:, *where])
+        corners.add(tuple(map(int, corner)))
+    for axis, room in enumerate(np.subtract(SHAPE, 16)):
+        assert {0, room} <= {corner[axis] for corner in corners}
+
+
+def test_what_cannot_be_trained_is_refused(cohort, tmp_path):
+    with pytest.raises(UserError, match=r"training\.crop \(64, 64, 64\) must fit"):
+        run(stage(crop=(64, 64, 64)), cohort, tmp_path)
+    with pytest.raises(UserError, match="no scan is in the validation split"):
+        run(stage(), cohort[cohort["split"] == "train"], tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,257 @@
+"""Preprocessing of one session, against moves that are known and against ANTs' own resampling."""
+
+import json
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from wfdm.config.study import PreprocessSettings
+from wfdm.data.volumes import read_image
+from wfdm.errors import UserError
+from wfdm.preprocess import brain_extraction, transforms
+from wfdm.preprocess.brain_extraction import EXTRACTORS, Extractor, brain_mask, check_extractor
+from wfdm.preprocess.grid import Grid, sri24_grid
+from wfdm.preprocess.intensity import normalise
+from wfdm.preprocess.registration import Similarity, resample, rigid
+from wfdm.preprocess.session import dice, preprocess_session, session_paths
+
+SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")
+PREFIX = "sub-001_ses-1"
+
+
+@pytest.fixture(scope="module")
+def head(atlas) -> nib.Nifti1Image:
+    return read_image(atlas["sri24-head"])
+
+
+@pytest.fixture(scope="module")
+def region(atlas) -> nib.Nifti1Image:
+    brain = np.asarray(read_image(atlas["sri24"]).dataobj) > 0
+    around = ndimage.maximum_filter(brain.astype(np.uint8), size=13)
+    return nib.Nifti1Image(around.astype(np.float32), sri24_grid(1.0).affine)
+
+
+def move(degrees: tuple, mm: tuple) -> np.ndarray:
+    """Return the matrix from SRI-24 points to native ones, about the middle of the grid."""
+    middle = sri24_grid(1.0).affine @ [119.5, 119.5, 77, 1]
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    matrix[:3, 3] = np.array(mm) - matrix[:3, :3] @ middle[:3]
+    return matrix
+
+
+def scan(head: nib.Nifti1Image, matrix: np.ndarray, voxel=(1.5, 1.5, 2.0), inverted=False):
+    """Return `head` as a scanner would see it after `matrix`: coarser, shaded, noisy."""
+    shape = tuple(
+        int(np.ceil(extent / size)) for extent, size in zip((200, 240, 200), voxel, strict=True)
+    )
+    affine = np.diag([*voxel, 1.0])
+    affine[:3, 3] = -np.array([100, 120, 100])
+    array = resample(head, np.linalg.inv(matrix), Grid(shape, affine))
+    if inverted:
+        array = np.where(array > 30, 900 - array, array)
+    noise = np.random.default_rng(3).normal(0, 15, shape)
+    shading = 1 + 0.2 * np.sin(np.linspace(0, 3, shape[0]))[:, None, None]
+    return nib.Nifti1Image(np.abs(array * shading + noise).astype(np.float32), affine)
+
+
+def distance_mm(a: np.ndarray, b: np.ndarray, region: nib.Nifti1Image) -> float:
+    """Return the mean distance between two matrices' images of the region's points."""
+    voxels = np.argwhere(np.asarray(region.dataobj) > 0)[::500]
+    points = region.affine @ np.c_[voxels, np.ones(len(voxels))].T
+    return float(np.linalg.norm(((a - b) @ points)[:3], axis=0).mean())
+
+
+def test_grid_is_the_atlas_grid(head):
+    grid = sri24_grid(1.0)
+    assert grid.shape == head.shape
+    np.testing.assert_allclose(grid.affine, head.affine)
+
+
+@pytest.mark.parametrize("spacing", [0.7, 2.0, 3.0])
+def test_any_spacing_covers_the_same_field(spacing):
+    fine, grid = sri24_grid(1.0), sri24_grid(spacing)
+    for size, extent in zip(grid.shape, fine.shape, strict=True):
+        assert extent - 1e-6 <= size * spacing < extent + spacing
+    middles = [g.affine @ [*(np.array(g.shape) - 1) / 2, 1] for g in (fine, grid)]
+    np.testing.assert_allclose(*middles)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "mm", "inverted"),
+    [((8, -6, 10), (6, -9, 5), False), ((-18, 5, -12), (-15, 20, 25), True)],
+)
+def test_a_known_move_is_recovered(head, region, degrees, mm, inverted):
+    truth = move(degrees, mm)
+    found = rigid(head, scan(head, truth, inverted=inverted), region, 2.0, 1, "a head")
+    assert distance_mm(found.matrix, truth, region) < 0.5
+    # Rigid: the rotation keeps lengths and handedness.
+    np.testing.assert_allclose(found.matrix[:3, :3].T @ found.matrix[:3, :3], np.eye(3), atol=1e-5)
+    assert np.linalg.det(found.matrix[:3, :3]) > 0
+
+
+def test_a_header_with_wrong_axes_is_mended(head, region):
+    truth = move((180, 5, 3), (4, 0, 0))
+    found = rigid(head, scan(head, truth), region, 4.0, 1, "a head")
+    assert distance_mm(found.matrix, truth, region) < 1
+
+
+def test_what_is_no_head_is_refused(head, region):
+    noise = np.random.default_rng(0).normal(size=(60, 60, 60)).astype(np.float32)
+    blob = nib.Nifti1Image(ndimage.gaussian_filter(noise, 3), np.diag([4.0, 4, 4, 1]))
+    with pytest.raises(
+        UserError, match=r"sub-9, T1w: registration failed from every start"
+    ) as error:
+        rigid(head, blob, region, 4.0, 1, "sub-9, T1w")
+    assert "\n" not in str(error.value)
+
+
+def test_similarity_is_symmetric_under_contrast_and_best_when_aligned(head, region):
+    inverse = nib.Nifti1Image(-np.asarray(head.dataobj), head.affine)
+    similarity = Similarity(head, inverse, region, 6.0)
+    aligned = similarity(np.eye(4))
+    shifts = [np.eye(4) + np.eye(4)[:, [3]] * 0 for _ in range(3)]
+    for axis, shifted in enumerate(shifts):
+        shifted[axis, 3] = 6.0
+        assert similarity(shifted) < aligned
+    far = np.eye(4)
+    far[0, 3] = 1000
+    assert similarity(far) == 1.0
+
+
+def test_transform_file_is_what_ants_applies(head, tmp_path):
+    matrix = move((8, -6, 10), (6, -9, 5))
+    native = scan(head, matrix)
+    grid = sri24_grid(4.0)
+    transforms.write_transform(tmp_path / "xfm.mat", matrix)
+    np.testing.assert_allclose(transforms.read_transform(tmp_path / "xfm.mat"), matrix, atol=1e-4)
+    fixed = nib.Nifti1Image(np.zeros(grid.shape, np.float32), grid.affine)
+    theirs = transforms.ants().apply_transforms(
+        transforms.to_ants(fixed, np.eye(4)),
+        transforms.to_ants(native, np.eye(4)),
+        [str(tmp_path / "xfm.mat")],
+        interpolator="linear",
+    )
+    ours = resample(native, matrix, grid)
+    inside = resample(nib.Nifti1Image(np.ones(native.shape), native.affine), matrix, grid) == 1
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(ours[inside], theirs.numpy()[inside], atol=0.05)
+
+
+def test_ants_is_imported_without_leaving_stand_ins():
+    transforms.ants()
+    assert not [n for n, m in sys.modules.items() if isinstance(m, transforms._Absent)]
+
+
+def test_intensity_is_the_percentile_formula():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(100, 20, (30, 30, 30)).astype(np.float32)
+    mask = np.zeros(volume.shape, bool)
+    mask[8:22, 8:22, 8:22] = True
+    found = normalise(volume, mask, (0.1, 99.9))
+    masked = np.where(mask, volume, 0)
+    low, high = np.quantile(masked, [0.001, 0.999])
+    np.testing.assert_allclose(
+        found, np.clip((masked - low) / (high - low), 0, 1) * mask, atol=1e-6
+    )
+    assert found.dtype == np.float32
+    assert (found[~mask] == 0).all()
+
+
+def test_deepbet_needs_a_t1w():
+    with pytest.raises(UserError, match=r"sub-7_ses-2: deepbet reads T1w only.*hd-bet"):
+        check_extractor("deepbet", "FLAIR", "sub-7_ses-2")
+
+
+def test_hd_bet_says_what_is_missing_before_any_work(tmp_path, monkeypatch, atlas):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = PreprocessSettings(extractor="hd-bet")
+    scans = {"T1w": tmp_path / "never-read.nii.gz"}
+    with pytest.raises(UserError, match=r"hd-bet.*(pip install|checkpoint_final\.pth)") as error:
+        preprocess_session(scans, tmp_path, PREFIX, settings, 1, *atlas.values())
+    assert "\n" not in str(error.value)
+
+
+def test_an_implausible_mask_is_refused(monkeypatch):
+    nothing = Extractor(lambda reference, session: None, lambda head, spacing: head > 1e9)
+    monkeypatch.setitem(EXTRACTORS, "nothing", nothing)
+    with pytest.raises(UserError, match="sub-3: nothing found a brain of 0 mL"):
+        brain_mask("nothing", np.zeros(sri24_grid(1.0).shape, np.float32), 1.0, "sub-3")
+
+
+@pytest.fixture(scope="module")
+def session(head, atlas, tmp_path_factory):
+    """One session: a T1w and a FLAIR-like scan in another pose; run once for several tests."""
+    folder = tmp_path_factory.mktemp("session")
+    truth = {"T1w": move((8, -6, 10), (6, -9, 5)), "FLAIR": move((5, -6, 8), (2, -9, 0))}
+    scans = {}
+    for modality, matrix in truth.items():
+        scans[modality] = folder / f"{PREFIX}_{modality}.nii.gz"
+        nib.save(scan(head, matrix, inverted=modality == "FLAIR"), scans[modality])
+    paths = (atlas["sri24"], atlas["sri24-head"])
+    result = preprocess_session(scans, folder / "out", PREFIX, SETTINGS, 5, *paths)
+    return scans, paths, truth, result
+
+
+def test_session_is_a_brain_on_the_grid(session, atlas):
+    _, _, _, result = session
+    grid = sri24_grid(2.0)
+    mask = nib.load(result.paths.mask)
+    inside = np.asarray(mask.dataobj) > 0
+    native = read_image(atlas["sri24"])
+    expected = resample(native, np.eye(4), grid) > 0
+    assert dice(inside, expected) > 0.9
+    assert result.atlas_dice > 0.9
+    assert result.reference == "T1w"
+    for path in result.paths.volumes.values():
+        image = nib.load(path)
+        array = np.asarray(image.dataobj)
+        assert array.shape == grid.shape
+        np.testing.assert_allclose(image.affine, grid.affine)
+        assert image.get_data_dtype() == np.float32
+        assert array.min() == 0 and array.max() == 1
+        assert (array[~inside] == 0).all()
+        assert json.loads(Path(str(path).replace(".nii.gz", ".json")).read_text())["SkullStripped"]
+
+
+def test_session_transforms_recover_the_moves(session, region):
+    _, _, truth, result = session
+    for modality, path in result.paths.transforms.items():
+        assert distance_mm(transforms.read_transform(path), truth[modality], region) < 0.5
+
+
+def test_session_names_follow_bids(tmp_path):
+    paths = session_paths(tmp_path, PREFIX, ["FLAIR", "T1Gd", "T1w"])
+    names = [path.name for path in paths.volumes.values()]
+    assert names == [
+        "sub-001_ses-1_space-SRI24_desc-preproc_T1w.nii.gz",
+        "sub-001_ses-1_ce-gadolinium_space-SRI24_desc-preproc_T1w.nii.gz",
+        "sub-001_ses-1_space-SRI24_desc-preproc_FLAIR.nii.gz",
+    ]
+    assert paths.mask.name == "sub-001_ses-1_space-SRI24_desc-brain_mask.nii.gz"
+
+
+def test_session_repeats_byte_for_byte(session, tmp_path):
+    scans, paths, _, result = session
+    backwards = dict(reversed(scans.items()))
+    preprocess_session(backwards, tmp_path, PREFIX, SETTINGS, 5, *paths)
+    first = {path.name: path.read_bytes() for path in result.paths.mask.parent.iterdir()}
+    second = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(first) == sorted(second)
+    assert [name for name in first if first[name] != second[name]] == []
+    assert len(first) == 2 * 3 + 2 + 1  # volume, sidecar, transform; mask with sidecar; picture
+
+
+def test_a_bad_scan_leaves_nothing_behind(session, tmp_path, monkeypatch):
+    scans, paths, _, _ = session
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(scans["FLAIR"].read_bytes()[:-1000])
+    monkeypatch.setattr(brain_extraction, "_deepbet", lambda: pytest.fail("work was done"))
+    with pytest.raises(UserError, match=r"cut\.nii\.gz: cut short"):
+        preprocess_session({**scans, "FLAIR": cut}, tmp_path / "out", PREFIX, SETTINGS, 5, *paths)
+    assert not (tmp_path / "out").exists()

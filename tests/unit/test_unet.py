@@ -1,0 +1,165 @@
+"""The denoiser against the authors' parameter counts and against what the paper asks of it."""
+
+import pytest
+import torch
+from brainmint.models.generation.diffusion_unet import DiffusionUNet
+
+from wfdm.config.study import UNetSettings
+from wfdm.data.metadata import encode, load_schema
+from wfdm.errors import UserError
+from wfdm.models.metadata_encoder import MetadataEncoder
+from wfdm.models.unet import Denoiser, check_settings
+
+SMALL = UNetSettings(
+    channels=(8, 16, 16),
+    attention=(False, False, True),
+    head_channels=8,
+    norm_groups=8,
+    res_blocks=1,
+    metadata_width=8,
+)
+LATENT = (4, 8, 12, 4)
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def awake(settings: UNetSettings = SMALL) -> Denoiser:
+    """A denoiser whose zero-initialised layers are random, so that every input can matter."""
+    torch.manual_seed(0)
+    denoiser = Denoiser(settings, LATENT[0], load_schema()).eval()
+    for parameter in denoiser.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return denoiser
+
+
+def conditions(count: int = 2) -> dict[str, torch.Tensor]:
+    values, mask = encode({"age": "60", "sex": "female", "tumor": "no"})
+    return {
+        "t": torch.linspace(0.2, 0.8, count),
+        "modality": torch.arange(count) % 4,
+        "values": torch.from_numpy(values).repeat(count, 1),
+        "mask": torch.from_numpy(mask).repeat(count, 1),
+    }
+
+
+@pytest.mark.parametrize("width", [256, 128])
+def test_study_size_is_the_authors(width: int) -> None:
+    with torch.device("meta"):
+        ours = Denoiser(UNetSettings(metadata_width=width), 4, load_schema())
+        theirs = DiffusionUNet(
+            spatial_dims=3,
+            in_channels=4,
+            out_channels=4,
+            num_channels=(64, 128, 256, 512),
+            attention_levels=(False, False, True, True),
+            num_head_channels=(0, 0, 32, 32),
+            num_class_embeds=4,
+            resblock_updown=True,
+            include_fc=True,
+            with_demographics=True,
+            dem_embed_dim=width,
+        )
+    assert parameters(ours) - parameters(ours.metadata_encoder) == parameters(theirs)
+
+
+def test_same_weights_give_the_authors_velocity() -> None:
+    """Block for block the same network: copy the weights in order and compare the outputs."""
+    ours = awake()
+    theirs = DiffusionUNet(
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=4,
+        num_res_blocks=1,
+        num_channels=SMALL.channels,
+        attention_levels=SMALL.attention,
+        norm_num_groups=8,
+        num_head_channels=8,
+        num_class_embeds=4,
+        resblock_updown=True,
+        include_fc=True,
+        with_demographics=True,
+        dem_embed_dim=8,
+    ).eval()
+    names = {"class_embedding": "modality_embedding", "dem_proj": "metadata_projection"}
+    state = ours.state_dict()
+    renamed = {}
+    for key in theirs.state_dict():
+        first, rest = key.split(".", 1)
+        renamed[key] = state[f"{names.get(first, first)}.{rest}"]
+    theirs.load_state_dict(renamed)
+    z, given = torch.randn(2, *LATENT), conditions()
+    metadata = ours.metadata_encoder(given["values"], given["mask"])
+    with torch.no_grad():
+        expected = theirs(
+            z,
+            1000 * given["t"],
+            class_labels=given["modality"],
+            demographics_embedding=metadata,
+        )
+        torch.testing.assert_close(ours(z, **given), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", ["t", "modality", "values", "mask"])
+def test_every_condition_moves_the_velocity(changed: str) -> None:
+    denoiser, z, given = awake(), torch.randn(2, *LATENT), conditions()
+    other = dict(given)
+    if changed == "modality":
+        other["modality"] = given["modality"] + 1
+    else:
+        other[changed] = given[changed] * 0.5
+    with torch.no_grad():
+        assert (denoiser(z, **given) - denoiser(z, **other)).abs().max() > 1e-4
+
+
+def test_items_of_a_batch_do_not_mix() -> None:
+    denoiser, z, given = awake(), torch.randn(3, *LATENT), conditions(3)
+    with torch.no_grad():
+        whole = denoiser(z, **given)
+        part = denoiser(z[1:], **{key: value[1:] for key, value in given.items()})
+    torch.testing.assert_close(whole[1:], part, rtol=1e-4, atol=1e-5)
+
+
+def test_raw_width_is_the_published_106() -> None:
+    assert MetadataEncoder(load_schema(), 16).mlp[0].in_features == 106
+
+
+def test_missing_is_neither_the_mean_nor_no() -> None:
+    """The mask alone tells an unknown age from the average one, and unknown from 'no'."""
+    torch.manual_seed(0)
+    encoder = MetadataEncoder(load_schema(), 16)
+    mean_age = {"age": (60.0, 10.0), "height": (1, 1), "weight": (1, 1), "BMI": (1, 1)}
+    rows = [{}, {"age": "60"}, {"tumor": "no"}, {"tumor": "yes"}]
+    coded = [[torch.from_numpy(part)[None] for part in encode(row, mean_age)] for row in rows]
+    assert torch.equal(coded[0][0][:, 0], coded[1][0][:, 0])
+    embedded = [encoder(*pair).detach() for pair in coded]
+    for i in range(len(rows)):
+        for j in range(i):
+            assert (embedded[i] - embedded[j]).abs().max() > 1e-3
+
+
+def test_values_of_missing_fields_are_ignored() -> None:
+    encoder = MetadataEncoder(load_schema(), 16)
+    values, mask = (torch.from_numpy(part)[None] for part in encode({"sex": "male"}))
+    junk = torch.where(mask > 0, values, torch.ones_like(values))
+    assert torch.equal(encoder(values, mask), encoder(junk, mask))
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        (SMALL.model_copy(update={"norm_groups": 3}), "norm_groups"),
+        (SMALL.model_copy(update={"head_channels": 5}), "head_channels"),
+    ],
+)
+def test_impossible_settings_are_told(settings: UNetSettings, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        check_settings(settings, LATENT, "generators.x")
+
+
+def test_latent_too_odd_for_the_levels_is_told() -> None:
+    check_settings(SMALL, LATENT, "generators.x")
+    with pytest.raises(UserError, match="use fewer levels"):
+        check_settings(SMALL, (4, 8, 12, 6), "generators.x")
