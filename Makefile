@@ -31,7 +31,7 @@ lint: .venv/dev ## formatting, rules, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 format: .venv/dev ## put code and rules in shape

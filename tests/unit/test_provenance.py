@@ -51,9 +51,11 @@ def test_no_record_of_a_failure(tmp_path):
 def test_audit_walks_to_the_sources(chain):
     audit = Audit()
     lines = list(audit.lines(chain / "end.txt"))
-    assert [
-        line.split()[0].rsplit("/", 1)[1] for line in lines
-    ] == ["end.txt", "middle.txt", "raw.txt"]
+    assert [line.split()[0].rsplit("/", 1)[1] for line in lines] == [
+        "end.txt",
+        "middle.txt",
+        "raw.txt",
+    ]
     assert (audit.artefacts, audit.sources) == (2, 1)
 
 

@@ -80,6 +80,8 @@ def test_the_log_variance_is_clamped(value, std):
 
 def test_every_parameter_learns():
     module = models.build(ours(attention=True))
+    for parameter in module.parameters():  # heads and residual branches start at zero
+        torch.nn.init.normal_(parameter, std=0.1)
     recon, mean, std = module(volumes(shape=(8, 8, 8)), torch.Generator().manual_seed(0))
     (recon.square().mean() + std.mean() + mean.square().mean()).backward()
     # An attention's key bias shifts every weight of a row alike: softmax does not see it.

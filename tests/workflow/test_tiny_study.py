@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -45,7 +46,7 @@ def test_samples_are_labelled_synthetic(finished):
     splits = pd.read_csv(finished.results / "data/splits.tsv", sep="\t")
     assert set(samples["scan_id"]) == set(splits.loc[splits["split"] == "test", "scan_id"])
     for path in samples["path"]:
-        sidecar = json.loads(open(path.replace(".nii.gz", ".json")).read())
+        sidecar = json.loads(Path(path.replace(".nii.gz", ".json")).read_text())
         assert sidecar["Synthetic"] is True
         assert np.isfinite(nib.load(path).get_fdata()).all()
 
@@ -76,13 +77,17 @@ def test_audit_from_the_table_to_the_atlas(finished, wfdm):
 
 def test_sample_on_request(finished, wfdm, tmp_path):
     ask = ("sample", "--checkpoint", finished.results / "generators/wfdm", "--modality", "FLAIR")
-    code, told = wfdm(*ask, "--age", 60, "--sex", "female", "-n", 2, "--out", tmp_path, "--steps", 2)
+    code, told = wfdm(
+        *ask, "--age", 60, "--sex", "female", "-n", 2, "--out", tmp_path, "--steps", 2
+    )
     assert code == 0, told
     volumes = sorted(tmp_path.rglob("*_FLAIR.nii.gz"))
     assert len(volumes) == 2
     first, second = (nib.load(path).get_fdata() for path in volumes)
     assert not np.array_equal(first, second)
-    sidecar = json.loads(volumes[0].with_name(volumes[0].name.replace(".nii.gz", ".json")).read_text())
+    sidecar = json.loads(
+        volumes[0].with_name(volumes[0].name.replace(".nii.gz", ".json")).read_text()
+    )
     assert sidecar["Synthetic"] is True
 
 

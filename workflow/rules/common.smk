@@ -13,13 +13,15 @@ from wfdm.config.study import BidsSource, NoiseSettings, PhantomSource, Study
 from wfdm.data.assets import find, load_registry
 from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
-from wfdm.data.table import read_table
+from wfdm.data.table import read_table, rows_of
 from wfdm.errors import UserError
 from wfdm.evaluation.tables import differences
 from wfdm.provenance.fingerprints import fingerprint
 
 # The `wfdm` command is the one of the environment that Snakemake runs in.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+)
 
 try:
     study = files.parse(Study, config, "configuration")
@@ -75,7 +77,7 @@ def option(name, values):
 def sessions(scans):
     """Return {(folder, session): rows of the scan table}."""
     found = {}
-    for row in read_table(scans).to_dict("records"):
+    for row in rows_of(read_table(scans)):
         found.setdefault(key_of(row), []).append(row)
     return found
 

@@ -86,7 +86,7 @@ def split(
     """Divide people into train, validation and test; metadata statistics of the training split."""
     from wfdm.data.metadata import statistics_of, write_statistics
     from wfdm.data.split import split_people
-    from wfdm.data.table import read_scans, write_table
+    from wfdm.data.table import read_scans, rows_of, write_table
 
     stage = parse_json(stages.SplitStage, settings)
     with recorded("split", out, stage, [scans]) as run:
@@ -94,7 +94,7 @@ def split(
         table = read_scans(scans)
         splits = split_people(table, stage.split, stage.seed)
         training = set(splits.loc[splits["split"] == "train", "scan_id"])
-        rows = table[table["scan_id"].isin(training)].to_dict("records")
+        rows = rows_of(table[table["scan_id"].isin(training)])
         write_statistics(statistics_of(rows), statistics)
         write_table(splits, out)
     people = splits.drop_duplicates("person")["split"].value_counts().to_dict()
@@ -157,11 +157,11 @@ def volumes(
 ) -> None:
     """Gather the preprocessed volumes of all sessions in one table."""
     from wfdm.data.paths import session_record
-    from wfdm.data.table import read_scans, write_table
+    from wfdm.data.table import read_scans, rows_of, write_table
     from wfdm.preprocess.volumes_table import gather
 
     table = read_scans(scans)
-    records = {Path(session_record(root, row, "preproc")) for row in table.to_dict("records")}
+    records = {Path(session_record(root, row, "preproc")) for row in rows_of(table)}
     with recorded("volumes", out, None, [scans, *records]):
         found = gather(table, root)
         write_table(found, out)

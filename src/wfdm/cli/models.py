@@ -10,7 +10,6 @@ import typer
 from wfdm.cli import options
 from wfdm.config import stages
 from wfdm.config.files import parse_json
-from wfdm.errors import UserError
 from wfdm.provenance.records import recorded
 
 app = typer.Typer()
@@ -184,11 +183,9 @@ def sample(
     threads: options.Threads = 2,
 ) -> None:
     """Make synthetic scans on request: NIfTI with a BIDS sidecar, labelled synthetic."""
-    from wfdm.data.table import MODALITIES
     from wfdm.sampling.write import sample_request
 
-    if modality not in MODALITIES:
-        raise UserError(f"unknown modality '{modality}': use {', '.join(MODALITIES)}")
+    options.check_modality(modality)
     metadata = dict(entry.partition("=")[::2] for entry in field or [])
     metadata |= {} if age is None else {"age": str(age)}
     metadata |= {} if sex is None else {"sex": sex}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from wfdm.config.study import Modality
 from wfdm.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,15 +41,16 @@ def pairs(texts: list[str]) -> dict[str, Path]:
     return found
 
 
-def modality_paths(texts: list[str]) -> dict[str, Path]:
-    """Return {modality: path} from MODALITY=PATH texts; raise UserError for another modality."""
-    from wfdm.data.table import MODALITIES
+def check_modality(name: str) -> Modality:
+    """Return `name`, a modality; raise UserError for another word."""
+    if name not in get_args(Modality):
+        raise UserError(f"unknown modality '{name}': use {', '.join(get_args(Modality))}")
+    return cast(Modality, name)
 
-    found = pairs(texts)
-    for modality in found:
-        if modality not in MODALITIES:
-            raise UserError(f"unknown modality '{modality}': use {', '.join(MODALITIES)}")
-    return found
+
+def modality_paths(texts: list[str]) -> dict[Modality, Path]:
+    """Return {modality: path} from MODALITY=PATH texts; raise UserError for another modality."""
+    return {check_modality(name): path for name, path in pairs(texts).items()}
 
 
 def device(threads: int) -> str:

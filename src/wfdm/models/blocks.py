@@ -11,22 +11,27 @@ def norm(channels: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=NORM_EPS)
 
 
-def conv3(inputs: int, outputs: int) -> nn.Conv3d:
-    """Return a 3x3x3 convolution that keeps the size."""
-    return nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
+def conv3(inputs: int, outputs: int, zero: bool = False) -> nn.Conv3d:
+    """Return a 3x3x3 convolution that keeps the size; `zero` lets it start as nothing."""
+    conv = nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
+    if zero:
+        for parameter in conv.parameters():
+            nn.init.zeros_(parameter)
+    return conv
 
 
 class ResBlock(nn.Module):
     """Norm, SiLU, convolution, twice, plus a shortcut; (B, inputs, ...) -> (B, outputs, ...).
 
     The encoder's blocks change the number of channels in their first convolution
-    (hidden = outputs), the decoder's in their second (hidden = inputs).
+    (hidden = outputs), the decoder's in their second (hidden = inputs). A block starts as its
+    shortcut, which speeds up the first steps (our choice: initial values are not published).
     """
 
     def __init__(self, inputs: int, outputs: int, hidden: int, groups: int) -> None:
         super().__init__()
         self.norm1, self.conv1 = norm(inputs, groups), conv3(inputs, hidden)
-        self.norm2, self.conv2 = norm(hidden, groups), conv3(hidden, outputs)
+        self.norm2, self.conv2 = norm(hidden, groups), conv3(hidden, outputs, zero=True)
         same = inputs == outputs
         self.shortcut = nn.Identity() if same else nn.Conv3d(inputs, outputs, kernel_size=1)
 

@@ -16,6 +16,7 @@ from wfdm.models.compressor import Compressor
 
 SELECTED = 4  # S(.) keeps LLL and the three bands that are high along one axis
 LOG_VARIANCE = (-30.0, 20.0)  # clamp, for numerical stability (2.5.1)
+INITIAL_LOG_VARIANCE = -5.0  # a standard deviation of 0.08
 
 
 class Encoder(nn.Module):
@@ -77,8 +78,9 @@ class Decoder(nn.Module):
             ResBlock(shallow, s.wavelet_channels, shallow, s.norm_groups),
         )
         self.norm_out = norm(s.wavelet_channels, s.norm_groups)
-        self.predict2 = conv3(s.wavelet_channels, 8 * SELECTED)
-        self.predict1 = conv3(s.wavelet_channels, 8)
+        # An empty volume at first, not noise: normalised features know nothing of a background.
+        self.predict2 = conv3(s.wavelet_channels, 8 * SELECTED, zero=True)
+        self.predict1 = conv3(s.wavelet_channels, 8, zero=True)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the volume (B, 1, D, H, W); nothing bounds its values."""
@@ -115,9 +117,9 @@ class WaveletFusionVAE(Compressor):
         self.encoder = Encoder(settings)
         self.to_mean = nn.Conv3d(latent, latent, kernel_size=1)
         self.to_log_variance = nn.Conv3d(latent, latent, kernel_size=1)
-        # The posterior starts narrow, so that the first thing the decoder sees is the volume and
-        # not noise; training widens it where the KL term pays for it. Our choice.
-        nn.init.constant_(self.to_log_variance.bias, -5.0)
+        # At first the posterior hardly blurs the mean, so that there is something to learn from;
+        # the KL term widens it as far as its weight asks.
+        nn.init.constant_(self.to_log_variance.get_parameter("bias"), INITIAL_LOG_VARIANCE)
         self.from_latent = nn.Conv3d(latent, latent, kernel_size=1)
         self.decoder = Decoder(settings)
 

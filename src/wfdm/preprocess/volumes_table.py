@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from wfdm.data.paths import key_of, session_record
+from wfdm.data.table import rows_of
 from wfdm.errors import UserError
 from wfdm.provenance.records import read
 
@@ -21,7 +22,7 @@ def gather(scans: pd.DataFrame, root: Path) -> pd.DataFrame:
     """
     rows = []
     for _, session in scans.groupby(["dataset", "subject", "session", "group"], sort=True):
-        first = session.iloc[0].to_dict()
+        first = rows_of(session)[0]
         record = Path(session_record(root, first, "preproc"))
         if not record.is_file():
             raise UserError(f"{'/'.join(key_of(first))}: not preprocessed, {record} is missing")

@@ -23,8 +23,9 @@ class Perceptual(nn.Module):
     The paper leaves Phi open. Here it is the first stages of the network (all four, unless told
     otherwise), each divided by the mean magnitude of the real volume's features: early stages see
     edges, late ones context, and the division lets each count the same whatever the scale of its
-    weights (a random stand-in's is arbitrary). Both volumes are standardised by the real one's mean and deviation, the range
-    MedicalNet was trained in, so that an error of brightness is not normalised away.
+    weights (a random stand-in's is arbitrary). Both volumes are standardised by the real one's
+    mean and deviation, the range MedicalNet was trained in, so that an error of brightness is not
+    normalised away.
     """
 
     def __init__(self, network: FeatureNetwork, stages: int = 4) -> None:

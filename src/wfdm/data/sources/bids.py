@@ -9,7 +9,7 @@ import pandas as pd
 
 from wfdm.config.study import BidsSource
 from wfdm.data.metadata import load_schema, normalise
-from wfdm.data.table import columns, read_table, scan_id
+from wfdm.data.table import columns, read_table, rows_of, scan_id
 from wfdm.errors import UserError
 
 SUFFIXES = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
@@ -140,9 +140,9 @@ def _participants(folder: Path) -> dict[str, dict[str, str]]:
         raise UserError(f"{path}: no column participant_id")
     by_lower = {name.lower(): name for name in load_schema().names} | ALIASES
     fields = {f.name: f for f in load_schema().fields}
-    used = {column: by_lower[column.lower()] for column in table if column.lower() in by_lower}
+    used = {name: by_lower[name.lower()] for name in map(str, table) if name.lower() in by_lower}
     people = {}
-    for row in table.to_dict("records"):
+    for row in rows_of(table):
         subject = row["participant_id"].removeprefix("sub-")
         where = f"{path}: {row['participant_id']}"
         people[subject] = {
