@@ -33,9 +33,6 @@ PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSour
 PHANTOM_OF = {
     dataset.name: source for source in PHANTOMS for dataset in source.datasets
 }
-TRAINED = [
-    name for name, compressor in study.compressors.items() if compressor.training
-]
 ASSET_NAMES = {entry.file: name for name, entry in load_registry().items()}
 
 
@@ -123,9 +120,14 @@ def source_folders(_):
     return []
 
 
+def training_of(wildcards):
+    """Return how a compressor is trained; None for the fixed references."""
+    return study.compressors[wildcards.compressor].training
+
+
 def perceptual_weights(wildcards):
     """Return the weights of the perceptual network, where it has an asset."""
-    training = study.compressors[wildcards.compressor].training
+    training = training_of(wildcards)
     return weights(training.perceptual.network) if training else []
 
 

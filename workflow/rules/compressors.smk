@@ -18,11 +18,11 @@ rule train_compressor:
         results("logs/train_compressor/{compressor}.log"),
     benchmark:
         results("logs/train_compressor/{compressor}.benchmark.tsv")
-    threads: lambda wildcards: study.threads if wildcards.compressor in TRAINED else 1
+    threads: lambda wildcards: training_of(wildcards).threads if training_of(wildcards) else 1
     resources:
         mem_mb=64000,
-        runtime=lambda wildcards: 7200 if wildcards.compressor in TRAINED else 30,
-        gpu=lambda wildcards: 1 if wildcards.compressor in TRAINED else 0,
+        runtime=lambda wildcards: 7200 if training_of(wildcards) else 30,
+        gpu=lambda wildcards: 1 if training_of(wildcards) else 0,
         cache_mb=study.cache_mb,
     params:
         settings=lambda wildcards: settings(

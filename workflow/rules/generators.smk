@@ -21,7 +21,7 @@ rule train_diffusion:
         results("logs/train_diffusion/{generator}.log"),
     benchmark:
         results("logs/train_diffusion/{generator}.benchmark.tsv")
-    threads: study.threads
+    threads: lambda wildcards: study.generators[wildcards.generator].training.threads
     resources:
         mem_mb=64000,
         runtime=7200,

@@ -30,7 +30,7 @@ Published = Annotated[Path, typer.Option(help="The paper's table, as CSV.")]
 
 def pairs(texts: list[str]) -> dict[str, Path]:
     """Return {name: path} from NAME=PATH texts; raise UserError for one that is neither."""
-    found = {}
+    found: dict[str, Path] = {}
     for text in texts:
         name, separator, path = text.partition("=")
         if not separator or not name or not path:

@@ -175,6 +175,7 @@ class CompressorTraining(Section):
     )
     validate_every: Positive = Field(5000, description="steps; also when the state is kept")
     validation_scans: Positive = Field(256, description="first by seed, the same every time")
+    threads: Positive = Field(8, description="of the CPU; there, results depend on their number")
 
 
 class CompressorSettings(Section):
@@ -250,6 +251,7 @@ class DiffusionTraining(Section):
     )
     validate_every: Positive = Field(5000, description="steps; also when the state is kept")
     validation_scans: Positive = Field(512, description="first by seed, the same every time")
+    threads: Positive = Field(8, description="of the CPU; there, results depend on their number")
 
 
 class DiffusionSettings(Section):
@@ -348,7 +350,6 @@ class Study(Section):
     shards: Positive = Field(
         64, description="parts that encoding and sampling are cut into: one cluster job each"
     )
-    threads: Positive = Field(8, description="CPU threads of a training job; results depend on it")
     cache_mb: int = Field(
         8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
     )
