@@ -98,6 +98,4 @@ def training_stage(**changes: object) -> TrainDiffusionStage:
 
 def sample_stage(steps: int | None, seed: int = 7) -> SampleStage:
     """Return settings of sampling."""
-    return SampleStage(
-        seed=seed, name="tiny", shape=VOLUME.shape, spacing=SPACING, sampling_steps=steps
-    )
+    return SampleStage(seed=seed, name="tiny", sampling_steps=steps)

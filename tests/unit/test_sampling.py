@@ -47,7 +47,7 @@ STEPS = 3
 # --- schedules ------------------------------------------------------------------------------
 
 
-@given(st.floats(0, 1), st.integers(1, 10**7))
+@given(st.floats(0, 1, allow_subnormal=False), st.integers(1, 10**7))
 def test_time_shift_is_monais(t: float, voxels: int) -> None:
     """MONAI's function on times of 0 to 1000 is the oracle."""
     ours = time_shift(torch.tensor(t, dtype=torch.float64), voxels, 32768)

@@ -21,8 +21,8 @@ class Workflow:
         mine.write_text(yaml.safe_dump({"results": str(self.results)}))
         configs = ["config/demo.yaml", "tests/workflow/tiny.yaml", str(mine), *map(str, overlays)]
         self.command = [
-            *(sys.executable, "-m", "snakemake", "--nolock", "--cores", "2"),
-            *("--configfile", *configs),
+            *(sys.executable, "-m", "snakemake", "--configfile", *configs),
+            *("--nolock", "--cores", "2"),
         ]
         self.environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
