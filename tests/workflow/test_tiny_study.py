@@ -58,7 +58,7 @@ def test_an_edit_of_the_evaluation_reruns_only_evaluation(finished, tmp_path):
     printed = workflow.run("--dry-run", "all")
     table = printed[printed.index("Job stats") :].split("\n\n")[0]
     jobs = {line.split()[0] for line in table.splitlines()[3:]} - {"total"}
-    assert jobs == {"all", "synthesis", "table4"}
+    assert jobs == {"all", "synthesis", "table4", "metrics"}
 
 
 def test_audit_from_the_table_to_the_atlas(finished, wfdm):
