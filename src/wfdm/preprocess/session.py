@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from wfdm.atomic import atomic_path, write_text
 from wfdm.config.study import Modality, PreprocessSettings
+from wfdm.data.paths import volume_name
 from wfdm.data.volumes import read_image
 from wfdm.errors import UserError
 from wfdm.preprocess.brain_extraction import brain_mask, check_extractor
@@ -25,12 +26,6 @@ from wfdm.preprocess.transforms import write_transform
 from wfdm.seeds import seed_for
 
 REFERENCE_ORDER: tuple[Modality, ...] = ("T1w", "T2w", "T1Gd", "FLAIR")  # paper, 2.3
-_NAMES: dict[Modality, tuple[str, str]] = {  # BIDS: entity before the space, suffix
-    "T1w": ("", "T1w"),
-    "T2w": ("", "T2w"),
-    "T1Gd": ("_ce-gadolinium", "T1w"),
-    "FLAIR": ("", "FLAIR"),
-}
 _MARGIN_MM = 6  # around the atlas brain the match counts too: skull, but no neck
 
 
@@ -131,8 +126,7 @@ def session_paths(out: Path, prefix: str, modalities: Iterable[Modality]) -> Ses
     """Return where `preprocess_session` writes, so that a plan can name the files beforehand."""
     volumes, transforms = {}, {}
     for name in _ordered(modalities):
-        contrast, suffix = _NAMES[name]
-        volumes[name] = out / f"{prefix}{contrast}_space-SRI24_desc-preproc_{suffix}.nii.gz"
+        volumes[name] = out / volume_name(prefix, name, "SRI24", "preproc")
         transforms[name] = out / f"{prefix}_from-{name}_to-SRI24_mode-image_xfm.mat"
     return SessionPaths(
         volumes=volumes,
