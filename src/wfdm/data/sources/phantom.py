@@ -8,6 +8,7 @@ from typing import get_args
 import pandas as pd
 
 from wfdm.config.study import Modality, PhantomDataset, PhantomSource
+from wfdm.data.paths import session_folder, volume_name
 from wfdm.data.table import columns, scan_id, session_key
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for
@@ -105,8 +106,8 @@ def _having(dataset: PhantomDataset, modality: Modality, sessions: int, seed: in
 def _identity(
     dataset: str, subject: str, session: str, modality: str, raw_root: str
 ) -> dict[str, str]:
-    folder = f"{raw_root}/{dataset}/sub-{subject}" + (f"/ses-{session}" if session else "")
-    suffix = "ce-gadolinium_T1w" if modality == "T1Gd" else modality
+    folder = session_folder(dataset, subject, session)
+    name = volume_name(session_key(subject, session, 0), modality)
     return {
         "scan_id": scan_id(dataset, subject, session, 0, modality),
         "dataset": dataset,
@@ -115,7 +116,7 @@ def _identity(
         "session": session,
         "group": "0",
         "modality": modality,
-        "path": f"{folder}/anat/{session_key(subject, session, 0)}_{suffix}.nii.gz",
+        "path": f"{raw_root}/{folder}/{name}",
     }
 
 
