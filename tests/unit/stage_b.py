@@ -6,14 +6,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from wfdm.config.compressors import HaarTransform
+from wfdm.config.generators import DiffusionTraining, RectifiedFlow, UNetSettings
 from wfdm.config.stages import SampleStage, TrainDiffusionStage
-from wfdm.config.study import (
-    DiffusionTraining,
-    HaarTransform,
-    RectifiedFlow,
-    UNetSettings,
-    VolumeSettings,
-)
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.table import MODALITIES, scan_id
 from wfdm.data.volumes import model_affine

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from wfdm.config.data import BidsSource
 from wfdm.config.stages import IndexStage
-from wfdm.config.study import BidsSource
 from wfdm.data.index import build, listing
 from wfdm.data.sources.bids import plan
 from wfdm.data.table import check_scans, columns, read_scans, write_scans

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfdm.config.study import FeatureNetwork, VolumeSettings
+from wfdm.config.features import FeatureNetwork
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import features as feature_files
 from wfdm.evaluation import floors

@@ -8,7 +8,7 @@ import torch
 from matplotlib.image import imread
 
 from wfdm import models
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.figures import panels
 from wfdm.figures.reconstructions import figure2
 from wfdm.figures.samples import figure3

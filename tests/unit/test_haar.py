@@ -9,7 +9,7 @@ from brainmint.models.blocks.haar_wavelet_fusion import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wfdm.config.study import HaarTransform
+from wfdm.config.compressors import HaarTransform
 from wfdm.errors import UserError
 from wfdm.models import haar
 

@@ -21,7 +21,7 @@ from tests.unit.stage_b import (
     haar_compressor,
     write_volumes,
 )
-from wfdm.config.study import WaveletFusion
+from wfdm.config.compressors import WaveletFusion
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 from wfdm.models.registry import build, save

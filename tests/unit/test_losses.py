@@ -9,16 +9,16 @@ from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 
 from wfdm import models
-from wfdm.config.stages import TrainCompressorStage
-from wfdm.config.study import (
+from wfdm.config.compressors import (
     AdversarialSettings,
     CompressorTraining,
-    FeatureNetwork,
     HaarTransform,
     PerceptualSettings,
-    VolumeSettings,
     WaveletFusion,
 )
+from wfdm.config.features import FeatureNetwork
+from wfdm.config.stages import TrainCompressorStage
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data import volumes as volume_files
 from wfdm.errors import UserError
 from wfdm.models import feature_network

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wfdm.config.study import PhantomDataset, PhantomSource
+from wfdm.config.data import PhantomDataset, PhantomSource
 from wfdm.data import acquisition, anatomy
 from wfdm.data.sources import phantom
 from wfdm.data.table import check_scans

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from wfdm.config.study import PreprocessSettings
+from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.volumes import read_image
 from wfdm.errors import UserError
 from wfdm.preprocess import brain_extraction, transforms

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from wfdm.config.data import SplitSettings
 from wfdm.config.stages import SplitStage
-from wfdm.config.study import SplitSettings
 from wfdm.errors import UserError
 from wfdm.provenance import fingerprints
 from wfdm.provenance.audit import Audit

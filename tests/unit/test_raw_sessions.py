@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from wfdm.config.study import PreprocessSettings
+from wfdm.config.preprocess import PreprocessSettings
 from wfdm.preprocess.grid import sri24_grid
 from wfdm.preprocess.session import preprocess_session
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from wfdm import models
-from wfdm.config.study import HaarTransform, VolumeSettings
+from wfdm.config.compressors import HaarTransform
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import floors
 from wfdm.evaluation.reconstruction import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wfdm.config.study import SplitSettings
+from wfdm.config.data import SplitSettings
 from wfdm.data.split import check_no_leak, split_people
 from wfdm.errors import UserError
 

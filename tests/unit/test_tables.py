@@ -7,15 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wfdm.config.study import (
-    EvaluationSettings,
-    FeatureNetwork,
-    PhantomDataset,
-    PhantomSource,
-    PreprocessSettings,
-    Study,
-    VolumeSettings,
-)
+from wfdm.config.data import PhantomDataset, PhantomSource
+from wfdm.config.evaluation import EvaluationSettings
+from wfdm.config.features import FeatureNetwork
+from wfdm.config.preprocess import PreprocessSettings
+from wfdm.config.study import Study
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import floors, tables
 from wfdm.evaluation.reconstruction import COLUMNS

@@ -4,7 +4,7 @@ import pytest
 import torch
 from brainmint.models.generation.diffusion_unet import DiffusionUNet
 
-from wfdm.config.study import UNetSettings
+from wfdm.config.generators import UNetSettings
 from wfdm.data.metadata import encode, load_schema
 from wfdm.errors import UserError
 from wfdm.models.metadata_encoder import MetadataEncoder

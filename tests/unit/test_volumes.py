@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.transforms import ResizeWithPadOrCrop, ScaleIntensityRangePercentiles
 
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.volumes import load_standardised, model_affine, read_image, standardise
 from wfdm.errors import UserError
 from wfdm.preprocess.grid import sri24_grid

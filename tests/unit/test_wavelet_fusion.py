@@ -3,7 +3,7 @@ import torch
 from brainmint.models.compression.wavelet_fusion import WaveletFusionAutoencoder
 
 from wfdm import models
-from wfdm.config.study import HaarTransform, WaveletFusion
+from wfdm.config.compressors import HaarTransform, WaveletFusion
 from wfdm.errors import UserError
 
 SHAPE = (32, 48, 40)

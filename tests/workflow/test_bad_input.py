@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wfdm.config import stages
-from wfdm.config.study import PreprocessSettings
+from wfdm.config.preprocess import PreprocessSettings
 
 SETTINGS = stages.PreprocessStage(
     seed=1, preprocess=PreprocessSettings(extractor="deepbet", spacing=2, registration_mm=3)

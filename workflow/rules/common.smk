@@ -9,7 +9,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from wfdm.config import files, stages
-from wfdm.config.study import BidsSource, NoiseSettings, PhantomSource, Study
+from wfdm.config.data import BidsSource, PhantomSource
+from wfdm.config.generators import NoiseSettings
+from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from wfdm.config.study import Modality
+from wfdm.config.data import Modality
 from wfdm.errors import UserError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from wfdm.atomic import write_text
-from wfdm.config.study import Section, Study
+from wfdm.config.base import Section
+from wfdm.config.study import Study
 from wfdm.errors import UserError
 
 Model = TypeVar("Model", bound=Section)

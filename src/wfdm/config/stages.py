@@ -1,23 +1,14 @@
 """What each stage reads: exactly these keys reach its rule, so an edit reruns nothing else."""
 
-from wfdm.config.study import (
-    Architecture,
-    CompressorTraining,
-    DiffusionTraining,
-    FeatureNetwork,
-    FigureSettings,
-    NoiseSettings,
-    PhantomSource,
-    PreprocessSettings,
-    RectifiedFlow,
-    Section,
-    Size,
-    Source,
-    SplitSettings,
-    Study,
-    UNetSettings,
-    VolumeSettings,
-)
+from wfdm.config.base import Section, Size
+from wfdm.config.compressors import Architecture, CompressorTraining
+from wfdm.config.data import PhantomSource, Source, SplitSettings
+from wfdm.config.evaluation import FigureSettings
+from wfdm.config.features import FeatureNetwork
+from wfdm.config.generators import DiffusionTraining, NoiseSettings, RectifiedFlow, UNetSettings
+from wfdm.config.preprocess import PreprocessSettings
+from wfdm.config.study import Study
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 
 

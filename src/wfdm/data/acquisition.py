@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from wfdm.atomic import atomic_path
-from wfdm.config.study import Modality, PhantomSource
+from wfdm.config.data import Modality, PhantomSource
 from wfdm.data import anatomy as people
 from wfdm.data.anatomy import Anatomy, Template
 from wfdm.data.sources.phantom import age_at, dataset_named, draw_person

@@ -13,8 +13,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from wfdm.atomic import atomic_path
+from wfdm.config.base import Section
 from wfdm.config.files import parse
-from wfdm.config.study import Section
 from wfdm.errors import UserError
 from wfdm.provenance.records import sha256_of
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from wfdm.config.data import BidsSource, PhantomSource, Source
 from wfdm.config.stages import IndexStage
-from wfdm.config.study import BidsSource, PhantomSource, Source
 from wfdm.data.sources import bids, phantom
 from wfdm.errors import UserError
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from wfdm.config.study import SplitSettings
+from wfdm.config.data import SplitSettings
 from wfdm.data.table import SPLITS
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for

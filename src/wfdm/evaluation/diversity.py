@@ -10,7 +10,7 @@ import torch
 from medmetric.metrics import MS_SSIM
 from tqdm import tqdm
 
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.evaluation.reconstruction import load_tensor, ms_ssim_kernel
 
 KEPT = 32

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from wfdm.atomic import atomic_path
-from wfdm.config.study import FeatureNetwork, VolumeSettings
+from wfdm.config.features import FeatureNetwork
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation.reconstruction import load_tensor
 from wfdm.models import feature_network

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from wfdm.atomic import atomic_path
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError

@@ -12,7 +12,7 @@ from monai.metrics.regression import RegressionMetric
 from tqdm import tqdm
 
 from wfdm import models
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError

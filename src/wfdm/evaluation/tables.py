@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from wfdm.atomic import atomic_path
-from wfdm.config.study import PhantomSource, Study
+from wfdm.config.data import PhantomSource
+from wfdm.config.study import Study
 from wfdm.data.table import with_split
 from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from wfdm import models
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.figures import panels

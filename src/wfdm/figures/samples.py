@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.figures import panels

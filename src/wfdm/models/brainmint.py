@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from wfdm.config.study import WaveletFusion
+from wfdm.config.compressors import WaveletFusion
 from wfdm.errors import UserError
 from wfdm.models.wavelet_fusion import WaveletFusionVAE
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from wfdm.config.study import Architecture
+from wfdm.config.compressors import Architecture
 
 
 class Compressor(nn.Module):

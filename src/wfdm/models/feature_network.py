@@ -12,7 +12,7 @@ from medmetric.hub.medicalnet import get_medicalnet_entry
 from medmetric.models.resnet import MedicalNetResNet
 from torch import Tensor, nn
 
-from wfdm.config.study import FeatureNetwork as Settings
+from wfdm.config.features import FeatureNetwork as Settings
 from wfdm.errors import UserError
 
 

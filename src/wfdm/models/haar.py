@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wfdm.config.study import HaarTransform
+from wfdm.config.compressors import HaarTransform
 from wfdm.errors import UserError
 from wfdm.models.compressor import Compressor
 

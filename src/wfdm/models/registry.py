@@ -1,6 +1,6 @@
 """Every compressor by the kind its settings name: build, save, load.
 
-To add one: a subclass of `Compressor`, a settings class in `config.study`, a line here.
+To add one: a subclass of `Compressor`, a settings class in `config.compressors`, a line here.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from wfdm.atomic import write_text
-from wfdm.config.study import Architecture
+from wfdm.config.compressors import Architecture
 from wfdm.errors import UserError
 from wfdm.models.compressor import Compressor
 from wfdm.models.haar import HaarCompressor

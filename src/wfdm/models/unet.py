@@ -14,7 +14,7 @@ from monai.networks.nets.diffusion_model_unet import (
 )
 from torch import Tensor, cat, nn
 
-from wfdm.config.study import UNetSettings
+from wfdm.config.generators import UNetSettings
 from wfdm.data.metadata import Schema, load_schema
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError

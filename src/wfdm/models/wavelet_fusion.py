@@ -8,7 +8,7 @@ blocks) this follows the authors' public code, so that their weights can be used
 import torch
 from torch import Tensor, nn
 
-from wfdm.config.study import WaveletFusion
+from wfdm.config.compressors import WaveletFusion
 from wfdm.errors import UserError
 from wfdm.models import haar
 from wfdm.models.blocks import Downsample, ResBlock, Upsample, bottleneck, conv3, norm

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from wfdm.atomic import atomic_path, write_text
-from wfdm.config.study import Modality, PreprocessSettings
+from wfdm.config.data import Modality
+from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.paths import volume_name
 from wfdm.data.volumes import read_image
 from wfdm.errors import UserError

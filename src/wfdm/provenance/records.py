@@ -15,7 +15,7 @@ from typing import Any
 
 from wfdm import __version__
 from wfdm.atomic import write_text
-from wfdm.config.study import Section
+from wfdm.config.base import Section
 from wfdm.provenance.fingerprints import fingerprint
 
 SUFFIX = ".prov.json"

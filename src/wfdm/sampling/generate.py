@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wfdm.config.study import RectifiedFlow
+from wfdm.config.generators import RectifiedFlow
 from wfdm.data.metadata import Statistics, encode
 from wfdm.data.table import MODALITIES, MODALITY_IDS
 from wfdm.errors import UserError

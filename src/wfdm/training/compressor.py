@@ -8,8 +8,8 @@ import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
+from wfdm.config.compressors import AdversarialSettings, CompressorTraining
 from wfdm.config.stages import TrainCompressorStage
-from wfdm.config.study import AdversarialSettings, CompressorTraining
 from wfdm.errors import UserError
 from wfdm.models import feature_network, registry
 from wfdm.seeds import seed_for

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from wfdm.atomic import atomic_path, write_text
-from wfdm.config.study import VolumeSettings
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import read_table, write_table
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError

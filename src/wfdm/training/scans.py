@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from wfdm.config.study import Size, VolumeSettings
+from wfdm.config.base import Size
+from wfdm.config.volumes import VolumeSettings
 from wfdm.data.volumes import load_standardised
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wfdm.config.study import BidsSource
+from wfdm.config.data import BidsSource
 from wfdm.data.metadata import load_schema, normalise
 from wfdm.data.table import columns, read_table, rows_of, scan_id
 from wfdm.errors import UserError

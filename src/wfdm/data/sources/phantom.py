@@ -7,7 +7,7 @@ from typing import get_args
 
 import pandas as pd
 
-from wfdm.config.study import Modality, PhantomDataset, PhantomSource
+from wfdm.config.data import Modality, PhantomDataset, PhantomSource
 from wfdm.data.paths import session_folder, volume_name
 from wfdm.data.table import columns, scan_id, session_key
 from wfdm.errors import UserError

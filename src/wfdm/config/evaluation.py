@@ -1,0 +1,26 @@
+"""Settings of metrics and figures."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from wfdm.config.base import Positive, Section
+from wfdm.config.features import FeatureNetwork
+
+
+class EvaluationSettings(Section):
+    """Metrics of tables 3 and 4 (paper, 2.5.7)."""
+
+    features: FeatureNetwork = FeatureNetwork()
+    intensity: Literal["zscore-volume", "none"] = Field(
+        "zscore-volume", description="before the feature network (medmetric's advice; the paper)"
+    )
+    diversity_pairs: Positive = Field(
+        5000, description="most MS-SSIM pairs per modality (authors' code)"
+    )
+
+
+class FigureSettings(Section):
+    """Figures 2 and 3."""
+
+    dpi: Positive = Field(200, description="of the PNG beside each PDF")
