@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with status 1.
     """
+
+
+class SessionError(UserError):
+    """The scans of one session cannot be used; the other sessions of a study can go on."""

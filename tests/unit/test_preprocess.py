@@ -12,13 +12,15 @@ from scipy.spatial.transform import Rotation
 
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.volumes import read_image
-from wfdm.errors import UserError
+from wfdm.errors import SessionError, UserError
 from wfdm.preprocess import brain_extraction, transforms
-from wfdm.preprocess.brain_extraction import EXTRACTORS, Extractor, brain_mask, check_extractor
+from wfdm.preprocess.brain_extraction import Extractor, Resources, extractor_of
+from wfdm.preprocess.derivatives import session_paths
 from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.intensity import normalise
-from wfdm.preprocess.registration import Similarity, resample, rigid
-from wfdm.preprocess.session import dice, preprocess_session, session_paths
+from wfdm.preprocess.registration import Rigid, region_around, rigid
+from wfdm.preprocess.session import dice, preprocess_session
+from wfdm.preprocess.similarity import Similarity, isotropic, resample
 
 SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")
 PREFIX = "sub-001_ses-1"
@@ -31,9 +33,7 @@ def head(atlas) -> nib.Nifti1Image:
 
 @pytest.fixture(scope="module")
 def region(atlas) -> nib.Nifti1Image:
-    brain = np.asarray(read_image(atlas["sri24"]).dataobj) > 0
-    around = ndimage.maximum_filter(brain.astype(np.uint8), size=13)
-    return nib.Nifti1Image(around.astype(np.float32), sri24_grid(1.0).affine)
+    return region_around(np.asarray(read_image(atlas["sri24"]).dataobj) > 0)
 
 
 def move(degrees: tuple, mm: tuple) -> np.ndarray:
@@ -93,6 +93,26 @@ def test_a_known_move_is_recovered(head, region, degrees, mm, inverted):
     # Rigid: the rotation keeps lengths and handedness.
     np.testing.assert_allclose(found.matrix[:3, :3].T @ found.matrix[:3, :3], np.eye(3), atol=1e-5)
     assert np.linalg.det(found.matrix[:3, :3]) > 0
+
+
+def test_slices_of_6_mm_are_registered(head, region):
+    truth = move((12, -4, 9), (-12, 8, 14))
+    found = rigid(head, scan(head, truth, (1.0, 1.0, 6.0), inverted=True), region, 2.0, 1, "a head")
+    assert distance_mm(found.matrix, truth, region) < 1
+
+
+def test_isotropic_equals_scipy_axis_by_axis(head):
+    image = nib.Nifti1Image(np.asarray(head.dataobj)[60:160:2, 80:200, 40:140], head.affine)
+    image.affine[:3, 0] *= 2
+    found = isotropic(image, 4.0)
+    sigma = np.sqrt([16 / 4 - 1, 15, 15]) / 2.355
+    smooth = ndimage.gaussian_filter(np.asarray(image.dataobj), sigma, truncate=3)
+    expected = resample(
+        nib.Nifti1Image(smooth, image.affine), np.eye(4), Grid(found.shape, found.affine)
+    )
+    np.testing.assert_allclose(found.dataobj, expected, rtol=1e-3, atol=0.5)
+    middles = [i.affine @ [*(np.array(i.shape) - 1) / 2, 1] for i in (image, found)]
+    np.testing.assert_allclose(*middles)
 
 
 def test_a_header_with_wrong_axes_is_mended(head, region):
@@ -163,25 +183,77 @@ def test_intensity_is_the_percentile_formula():
     assert (found[~mask] == 0).all()
 
 
+def test_foreground_percentiles_leave_the_background_out():
+    rng = np.random.default_rng(1)
+    volume = rng.uniform(50, 150, (20, 20, 20)).astype(np.float32)
+    mask = np.zeros(volume.shape, bool)
+    mask[5:15, 5:15, 5:15] = True
+    found = normalise(volume, mask, (10, 90), "foreground")
+    low, high = np.quantile(volume[mask], [0.1, 0.9])
+    np.testing.assert_allclose(
+        found[mask], np.clip((volume[mask] - low) / (high - low), 0, 1), atol=1e-5
+    )
+    assert (found[~mask] == 0).all()
+
+
 def test_deepbet_needs_a_t1w():
+    extractor = extractor_of(SETTINGS, Resources())
     with pytest.raises(UserError, match=r"sub-7_ses-2: deepbet reads T1w only.*hd-bet"):
-        check_extractor("deepbet", "FLAIR", "sub-7_ses-2")
+        extractor.check("FLAIR", "sub-7_ses-2")
 
 
-def test_hd_bet_says_what_is_missing_before_any_work(tmp_path, monkeypatch, atlas):
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("hd-bet", "hd-bet-4"), ("hd-bet-2", r"(pip install|checkpoint_final\.pth)")],
+)
+def test_an_extractor_says_what_is_missing_before_any_work(
+    tmp_path, monkeypatch, atlas, name, missing
+):
     monkeypatch.setenv("HOME", str(tmp_path))
-    settings = PreprocessSettings(extractor="hd-bet")
+    settings = PreprocessSettings(extractor=name)
     scans = {"T1w": tmp_path / "never-read.nii.gz"}
-    with pytest.raises(UserError, match=r"hd-bet.*(pip install|checkpoint_final\.pth)") as error:
+    with pytest.raises(UserError, match=missing) as error:
         preprocess_session(scans, tmp_path, PREFIX, settings, 1, *atlas.values())
+    assert not isinstance(error.value, SessionError), "no session could be preprocessed"
     assert "\n" not in str(error.value)
 
 
-def test_an_implausible_mask_is_refused(monkeypatch):
-    nothing = Extractor(lambda reference, session: None, lambda head, spacing: head > 1e9)
-    monkeypatch.setitem(EXTRACTORS, "nothing", nothing)
-    with pytest.raises(UserError, match="sub-3: nothing found a brain of 0 mL"):
-        brain_mask("nothing", np.zeros(sri24_grid(1.0).shape, np.float32), 1.0, "sub-3")
+def test_an_implausible_mask_is_refused(atlas, tmp_path, monkeypatch):
+    nothing = Extractor(lambda reference, session: None, lambda head: head > 1e9)
+    monkeypatch.setattr("wfdm.preprocess.session.extractor_of", lambda *_: nothing)
+    monkeypatch.setattr("wfdm.preprocess.session.rigid", lambda *_: Rigid(np.eye(4), 1.05))
+    settings = PreprocessSettings(spacing=3.0, registration_mm=3.0, extractor="deepbet")
+    scans = {"T1w": atlas["sri24-head"]}
+    with pytest.raises(SessionError, match="sub-001_ses-1: the brain mask has 0 mL"):
+        preprocess_session(scans, tmp_path / "out", PREFIX, settings, 1, *atlas.values())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_beside_the_atlas_brain_gets_a_second_try(atlas, region, tmp_path, monkeypatch):
+    """The first registration is made to end on the side; the scan is a brain without its head."""
+    brain = read_image(atlas["sri24"])
+    truth = move((5, 3, -8), (4, 2, 6))
+    path = tmp_path / f"{PREFIX}_T1w.nii"
+    nib.save(scan(brain, truth, (2.0, 2.0, 2.0)), path)
+    lying = truth @ np.linalg.inv(move((0, 0, 0), (0, 0, 0))) @ move((90, 0, 0), (0, 0, 0))
+    starts = []
+
+    def first_wrong(*args, starts_=starts, **more):
+        starts_.append(more.get("starts"))
+        return Rigid(lying, 1.05) if len(starts_) == 1 else rigid(*args, **more)
+
+    threshold = Extractor(
+        lambda reference, session: None,
+        lambda head: ndimage.binary_opening(head > 100, iterations=2),
+    )
+    monkeypatch.setattr("wfdm.preprocess.session.rigid", first_wrong)
+    monkeypatch.setattr("wfdm.preprocess.session.extractor_of", lambda *_: threshold)
+    settings = PreprocessSettings(spacing=3.0, registration_mm=4.0, extractor="deepbet")
+    result = preprocess_session({"T1w": path}, tmp_path, PREFIX, settings, 1, *atlas.values())
+    assert list(starts[1]) == ["brain's principal axes"]
+    assert result.registered["T1w"].start == "brain's principal axes"
+    found = transforms.read_transform(result.paths.transforms["T1w"])
+    assert distance_mm(found, truth, region) < 1.5
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +295,23 @@ def test_session_transforms_recover_the_moves(session, region):
     _, _, truth, result = session
     for modality, path in result.paths.transforms.items():
         assert distance_mm(transforms.read_transform(path), truth[modality], region) < 0.5
+
+
+def test_session_transforms_are_inverted_by_ants(session):
+    """The written T1w goes back to where it was scanned, by its transform's inverse."""
+    scans, _, _, result = session
+    native = read_image(scans["T1w"])
+    ants = transforms.ants()
+    back = ants.apply_transforms(
+        transforms.to_ants(native, np.eye(4)),
+        ants.image_read(str(result.paths.volumes["T1w"])),
+        [str(result.paths.transforms["T1w"])],
+        whichtoinvert=[True],
+        interpolator="linear",
+    ).numpy()
+    inside = back > 0.3
+    assert 900 < inside.sum() * np.prod(native.header.get_zooms()) / 1000 < 1900  # mL
+    assert np.corrcoef(back[inside], np.asarray(native.dataobj)[inside])[0, 1] > 0.9
 
 
 def test_session_names_follow_bids(tmp_path):

@@ -26,7 +26,7 @@ def test_a_real_session_comes_out_on_the_grid(atlas, tmp_path):
         scans, tmp_path, SESSION, settings, 1, atlas["sri24"], atlas["sri24-head"]
     )
     assert result.atlas_dice >= 0.90
-    assert result.similarity["T2w"] > 1.05
+    assert result.registered["T2w"].similarity > 1.05
     for path in result.paths.volumes.values():
         image = nib.load(path)
         assert image.shape == sri24_grid(2.0).shape

@@ -1,6 +1,8 @@
 """Bad input at the command line: one clear line, a non-zero exit, nothing half-written."""
 
 import gzip
+import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -73,12 +75,39 @@ def test_a_broken_scan(wfdm, atlas, tmp_path, spoil):
     assert not out.exists() or not any(path.is_file() for path in out.rglob("*"))
 
 
-def preprocess(wfdm, atlas, out, *scans):
+def test_a_broken_scan_is_recorded_when_the_study_shall_go_on(wfdm, atlas, tmp_path):
+    scan = tmp_path / "sub-1_T1w.nii.gz"
+    truncated(scan)
+    code, told = preprocess(wfdm, atlas, tmp_path, f"T1w={scan}", more=["--tolerate"])
+    assert code == 0 and told.startswith("wfdm: A sub-1 failed: ") and str(scan) in told
+    record = json.loads((tmp_path / "sub-1_desc-preproc.prov.json").read_text())
+    assert "cut short" in record["results"]["failed"]
+    (note,) = map(Path, record["outputs"])
+    assert "cut short" in note.read_text()
+
+
+def test_a_missing_weight_fails_the_study_not_the_session(wfdm, atlas, tmp_path):
+    settings = stages.PreprocessStage(seed=1, preprocess=PreprocessSettings()).model_dump_json()
+    code, told = preprocess(
+        wfdm, atlas, tmp_path, "T1w=x.nii", more=["--tolerate"], settings=settings
+    )
+    assert code == 1 and "hd-bet-0" in told and len(told.splitlines()) == 1
+
+
+def test_unknown_state(wfdm, atlas, tmp_path):
+    code, told = preprocess(wfdm, atlas, tmp_path, "T1w=x.nii", more=["--state", "half"])
+    assert (code, told) == (
+        *(1, "wfdm: unknown state 'half': use raw, preprocessed, skull, identity\n"),
+    )
+
+
+def preprocess(wfdm, atlas, out, *scans, more=(), settings=SETTINGS):
     record = out / "sub-1_desc-preproc.prov.json"
     return wfdm(
-        *("preprocess", "--settings", SETTINGS, "--dataset", "A", "--session", "sub-1"),
+        *("preprocess", "--settings", settings, "--dataset", "A", "--session", "sub-1"),
         *("--atlas", atlas["sri24"], "--atlas-head", atlas["sri24-head"], "--record", record),
         *(part for scan in scans for part in ("--scan", scan)),
+        *more,
     )
 
 

@@ -13,6 +13,7 @@ from wfdm.config.data import BidsSource, PhantomSource
 from wfdm.config.generators import NoiseSettings
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
+from wfdm.data.exclusions import kept, read_exclusions
 from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
 from wfdm.data.table import read_table, rows_of
@@ -73,10 +74,16 @@ def option(name, values):
 
 
 @functools.cache
-def sessions(scans):
-    """Return {(folder, session): rows of the scan table}."""
+def sessions(scans, exclusions=None):
+    """Return {(folder, session): rows of the scan table}, without what a file excludes."""
+    rows = rows_of(read_table(scans))
+    if exclusions:
+        try:
+            rows = kept(rows, read_exclusions(exclusions), exclusions)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
     found = {}
-    for row in rows_of(read_table(scans)):
+    for row in rows:
         found.setdefault(key_of(row), []).append(row)
     return found
 
@@ -86,14 +93,48 @@ def all_sessions():
     return sessions(checkpoints.index.get().output.scans)
 
 
+def kept_sessions():
+    """Return the sessions, and in each the scans, that are not excluded."""
+    return sessions(checkpoints.index.get().output.scans, study.quality.exclusions)
+
+
 def session_rows(wildcards):
-    """Return the rows of the scan table of one session."""
+    """Return the rows of the scan table of one session, as far as they are not excluded."""
+    return kept_sessions()[f"{wildcards.dataset}/{wildcards.place}", wildcards.session]
+
+
+def session_state(rows):
+    """Return the one state that the scans of a session were delivered in."""
+    states = {row["state"] for row in rows}
+    if len(states) > 1:
+        raise WorkflowError(
+            f"{key_of(rows[0])[1]}: its scans have several states ({', '.join(sorted(states))}); "
+            "give each state a source of its own"
+        )
+    return states.pop()
+
+
+def session_records(_):
+    """Return the record of every session that is preprocessed."""
+    return [
+        session_record(results("preprocessed"), rows[0], "preproc")
+        for rows in kept_sessions().values()
+    ]
+
+
+def exclusion_file(_):
+    """Return the exclusion file where there is one."""
+    return [path for path in [study.quality.exclusions] if Path(path).is_file()]
+
+
+def phantom_rows(wildcards):
+    """Return the rows of one phantom session; exclusions concern preprocessing only."""
     return all_sessions()[f"{wildcards.dataset}/{wildcards.place}", wildcards.session]
 
 
-def scan_paths(wildcards):
-    """Return MODALITY=PATH for every raw scan of one session."""
-    return [f"{row['modality']}={row['path']}" for row in session_rows(wildcards)]
+def scan_paths(rows):
+    """Return MODALITY=PATH for every scan of one session."""
+    return [f"{row['modality']}={row['path']}" for row in rows]
 
 
 def shards():

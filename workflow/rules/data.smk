@@ -77,7 +77,7 @@ rule phantom:
         settings=lambda wildcards: settings(
             stages.PhantomStage(seed=study.seed, source=PHANTOM_OF[wildcards.dataset])
         ),
-        scans=lambda wildcards: option("scan", scan_paths(wildcards)),
+        scans=lambda wildcards: option("scan", scan_paths(phantom_rows(wildcards))),
         code=fingerprint("phantom"),
     message:
         "Make the phantom head of {wildcards.dataset} {wildcards.session}"

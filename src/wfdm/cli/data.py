@@ -1,6 +1,7 @@
 """Commands from raw scans to preprocessed volumes."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from wfdm.cli import options
 from wfdm.config import stages
 from wfdm.config.files import parse_json
+from wfdm.errors import SessionError
 from wfdm.provenance.records import recorded
 
 app = typer.Typer()
@@ -110,39 +112,53 @@ def preprocess(
     atlas: Annotated[Path, typer.Option(help="SRI-24, skull-stripped.")],
     atlas_head: Annotated[Path, typer.Option(help="SRI-24, whole head.")],
     record: options.Record,
+    state: Annotated[str, typer.Option(help="raw, preprocessed, skull or identity.")] = "raw",
+    weights: Annotated[list[Path] | None, typer.Option(help="HD-BET, one per fold.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of brain extraction on a CPU.")] = 1,
+    tolerate: Annotated[
+        bool, typer.Option(help="Record a session that cannot be used instead of failing.")
+    ] = False,
 ) -> None:
     """Bring one session's scans to the atlas: registered, brain-extracted, normalised."""
     os.environ["OMP_NUM_THREADS"] = "1"  # before numpy: one session is one core's work
+    from wfdm.atomic import write_text
     from wfdm.data.assets import verify
+    from wfdm.preprocess.brain_extraction import Resources
     from wfdm.preprocess.session import preprocess_session
     from wfdm.seeds import seed_for
 
     stage = parse_json(stages.PreprocessStage, settings)
     scans = options.modality_paths(scan)
+    options.check_state(state)
     verify(stage.preprocess.atlas, atlas)
     verify(stage.preprocess.atlas_head, atlas_head)
-    with recorded("preprocess", record, stage, [*scans.values(), atlas, atlas_head]) as run:
-        result = preprocess_session(
-            scans,
-            record.parent,
-            session,
-            stage.preprocess,
-            seed_for(stage.seed, "preprocess", dataset, session),
-            atlas,
-            atlas_head,
-        )
-        paths = result.paths
-        run.outputs = [
-            *(*paths.volumes.values(), *paths.transforms.values()),
-            *(paths.mask, paths.picture),
-        ]
-        run.results = {
-            "volumes": {name: str(path) for name, path in result.paths.volumes.items()},
-            "reference": result.reference,
-            "mask_ml": result.mask_ml,
-            "atlas_dice": result.atlas_dice,
-            "similarity": result.similarity,
-        }
+    networks = weights or []
+    for name, path in zip(stage.preprocess.weights, networks, strict=False):
+        verify(name, path)
+    inputs = [*scans.values(), atlas, atlas_head, *networks]
+    with recorded("preprocess", record, stage, inputs) as run:
+        try:
+            result = preprocess_session(
+                scans,
+                record.parent,
+                session,
+                stage.preprocess,
+                seed_for(stage.seed, "preprocess", dataset, session),
+                atlas,
+                atlas_head,
+                state,
+                Resources(networks, threads),
+            )
+        except SessionError as error:
+            if not tolerate:
+                raise
+            note = record.with_name(f"{session}_desc-preproc_failed.txt")
+            write_text(note, f"{error}\n")
+            run.inputs = [path for path in inputs if path.is_file()]
+            run.outputs, run.results = [note], {"failed": str(error)}
+            print(f"wfdm: {dataset} {session} failed: {error}", file=sys.stderr)
+            return
+        run.outputs, run.results = result.files(), result.numbers()
     print(
         f"{dataset} {session}: {' '.join(scans)}, brain {result.mask_ml:.0f} mL, "
         f"Dice with the atlas {result.atlas_dice:.3f}"
@@ -150,20 +166,57 @@ def preprocess(
 
 
 @app.command()
-def volumes(
+def quality(
+    settings: options.Settings,
     scans: options.Scans,
     root: Annotated[Path, typer.Option(help="Folder of the preprocessed sessions.")],
+    logs: Annotated[Path, typer.Option(help="Folder of their logs.")],
+    study: Annotated[str, typer.Option(help="Name of the study, for the title.")],
     out: options.Out,
 ) -> None:
-    """Gather the preprocessed volumes of all sessions in one table."""
+    """Show every session's quality on one HTML page, the worst first, with a table beside it."""
+    from wfdm.atomic import write_text
+    from wfdm.data.exclusions import kept, read_exclusions
     from wfdm.data.paths import session_record
-    from wfdm.data.table import read_scans, rows_of, write_table
-    from wfdm.preprocess.volumes_table import gather
+    from wfdm.data.table import read_table, rows_of, write_table
+    from wfdm.preprocess.quality import collect, flag
+    from wfdm.preprocess.quality_page import page
 
-    table = read_scans(scans)
-    records = {Path(session_record(root, row, "preproc")) for row in rows_of(table)}
+    stage = parse_json(stages.QualityStage, settings).quality
+    excluded = read_exclusions(stage.exclusions)
+    rows = kept(rows_of(read_table(scans)), excluded, stage.exclusions)
+    records = {Path(session_record(root, row, "preproc")) for row in rows}
+    with recorded("quality", out, None, [scans, *records]) as run:
+        found = flag(collect(rows, root, logs), stage)
+        table = out.with_suffix(".tsv")
+        write_table(found, table)
+        write_text(out, page(found, out, study, stage.z, stage.exclusions))
+        run.outputs = [out, table]
+    failed = int((found["status"] == "failed").sum())
+    print(f"{len(found)} sessions, {failed} failed, {int((found['flags'] != '').sum())} flagged")
+
+
+@app.command()
+def volumes(
+    settings: options.Settings,
+    scans: options.Scans,
+    root: Annotated[Path, typer.Option(help="Folder of the preprocessed sessions.")],
+    page: Annotated[Path, typer.Option(help="The quality page; its table lies beside it.")],
+    out: options.Out,
+) -> None:
+    """Gather the preprocessed volumes of all sessions that may go on in one table."""
+    from wfdm.data.exclusions import kept, read_exclusions
+    from wfdm.data.paths import session_record
+    from wfdm.data.table import read_table, rows_of, write_table
+    from wfdm.preprocess.volumes_table import enforce, gather
+
+    stage = parse_json(stages.QualityStage, settings).quality
+    rows = kept(rows_of(read_table(scans)), read_exclusions(stage.exclusions), stage.exclusions)
+    records = {Path(session_record(root, row, "preproc")) for row in rows}
+    if told := enforce(read_table(page.with_suffix(".tsv")), stage, page):
+        print(f"wfdm: {told}", file=sys.stderr)
     with recorded("volumes", out, None, [scans, *records]):
-        found = gather(table, root)
+        found = gather(rows, root)
         write_table(found, out)
     print(f"{len(found)} volumes of {len(records)} sessions")
 

@@ -48,6 +48,15 @@ def check_modality(name: str) -> Modality:
     return cast(Modality, name)
 
 
+def check_state(name: str) -> str:
+    """Return `name`, a state of the scan table; raise UserError for another word."""
+    from wfdm.data.table import STATES
+
+    if name not in STATES:
+        raise UserError(f"unknown state '{name}': use {', '.join(STATES)}")
+    return name
+
+
 def modality_paths(texts: list[str]) -> dict[Modality, Path]:
     """Return {modality: path} from MODALITY=PATH texts; raise UserError for another modality."""
     return {check_modality(name): path for name, path in pairs(texts).items()}

@@ -1,10 +1,35 @@
-"""Settings of preprocessing: raw scans to brains on the atlas grid."""
+"""Settings of preprocessing: raw scans to brains on the atlas grid, and what is let through."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from wfdm.config.base import Fraction, Rate, Section
+
+Fold = Annotated[int, Field(ge=0, le=4)]
+
+
+class HdBetSettings(Section):
+    """Classic HD-BET (Isensee et al., Human Brain Mapping 40, 2019)."""
+
+    folds: list[Fold] = Field(
+        [0, 1, 2, 3, 4], min_length=1, description="networks whose mean decides (BrainScape: all)"
+    )
+    mirror: bool = Field(
+        True, description="test-time augmentation: mean over the 8 mirror images (BrainScape)"
+    )
+    largest_component: bool = Field(
+        False, description="postprocessing: drop islands of the mask (BrainScape: off)"
+    )
+    field: Literal["whole", "brain"] = Field(
+        "whole",
+        description="what the networks see: the whole SRI-24 field (BrainScape), or the box that "
+        "holds every brain there, 2.5 times faster",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster on GPUs and on CPUs with AMX, slower elsewhere"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if any")
 
 
 class PreprocessSettings(Section):
@@ -15,12 +40,47 @@ class PreprocessSettings(Section):
         "sri24-head", description="asset: the whole SRI-24 head, which raw heads are registered to"
     )
     spacing: Rate = Field(1.0, description="grid spacing in mm (paper: 1 mm isotropic)")
-    extractor: Literal["hd-bet", "deepbet"] = Field(
-        "hd-bet", description="brain extraction (paper: HD-BET); deepbet reads T1w only"
+    extractor: Literal["hd-bet", "hd-bet-2", "deepbet"] = Field(
+        "hd-bet",
+        description="brain extraction: hd-bet is the classic one (paper, BrainScape); hd-bet-2 "
+        "needs its package and weights; deepbet is quick and reads T1w only",
     )
+    hd_bet: HdBetSettings = HdBetSettings()
     registration_mm: Rate = Field(
-        1.0, description="finest registration level; 1 mm for the study, 2 mm is 15 times faster"
+        1.0, description="finest registration level; 1 mm for the study, 2 mm is 5 times faster"
+    )
+    normalisation: Literal["masked-volume", "foreground"] = Field(
+        "masked-volume",
+        description="what the percentiles run over: the masked volume with its zero background "
+        "(BrainScape), or the brain's voxels alone",
     )
     percentiles: tuple[Fraction, Annotated[float, Field(gt=0, le=100)]] = Field(
-        (0.1, 99.9), description="mapped to 0 and 1 over the masked volume (BrainScape)"
+        (0.1, 99.9), description="mapped to 0 and 1 (BrainScape)"
+    )
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the assets that the extractor needs: one per fold of classic HD-BET."""
+        if self.extractor != "hd-bet":
+            return []
+        return [f"hd-bet-{fold}" for fold in self.hd_bet.folds]
+
+
+class QualitySettings(Section):
+    """What becomes of sessions that failed, look odd, or are excluded by hand."""
+
+    exclusions: str = Field(
+        "config/exclusions.tsv",
+        description="file that a person edits: scan_id (or a session's key) and reason",
+    )
+    policy: Literal["fail", "skip"] = Field(
+        "fail",
+        description="once every session had its turn: stop while any failed session is not "
+        "excluded, or go on without them (our choice: nobody loses scans unawares)",
+    )
+    ceiling: Fraction = Field(
+        0.05, description="policy skip stops all the same when more than this share failed"
+    )
+    z: Rate = Field(
+        3.5, description="robust z-score that raises a flag (Iglewicz and Hoaglin, 1993)"
     )

@@ -6,7 +6,7 @@ from wfdm.config.data import PhantomSource, Source, SplitSettings
 from wfdm.config.evaluation import FigureSettings
 from wfdm.config.features import FeatureNetwork
 from wfdm.config.generators import DiffusionTraining, NoiseSettings, RectifiedFlow, UNetSettings
-from wfdm.config.preprocess import PreprocessSettings
+from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
@@ -38,6 +38,12 @@ class PreprocessStage(Section):
 
     seed: int
     preprocess: PreprocessSettings
+
+
+class QualityStage(Section):
+    """Settings of `wfdm quality` and `wfdm volumes`."""
+
+    quality: QualitySettings
 
 
 class TrainCompressorStage(Section):

@@ -18,7 +18,7 @@ from wfdm.config.compressors import (
 from wfdm.config.data import BidsSource, Source, SplitSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
-from wfdm.config.preprocess import PreprocessSettings
+from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
 
@@ -36,6 +36,7 @@ class Study(Section):
     )
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
+    quality: QualitySettings = QualitySettings()
     volume: VolumeSettings = VolumeSettings()
     compressors: dict[str, CompressorSettings] = Field(
         {

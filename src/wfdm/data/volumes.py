@@ -1,6 +1,7 @@
 """Images from disk, checked, and the tensor that every model sees."""
 
 import gzip
+import sys
 import zlib
 from pathlib import Path
 
@@ -33,9 +34,15 @@ def read_image(path: Path | str) -> nib.Nifti1Image:
     path = Path(path)
     image = _parse(path, _content(path))
     _check_affine(path, image.affine)
+    if not image.header["sform_code"] and not image.header["qform_code"]:
+        print(
+            f"{path}: the header gives no orientation; left and right are taken from the order of "
+            "the voxels (stored left-handed, as in ANALYZE)",
+            file=sys.stderr,
+        )
     try:
         array = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: the voxels cannot be read ({reason}); fetch it again") from error
     while array.ndim > 3 and array.shape[-1] == 1:
@@ -70,13 +77,15 @@ def load_standardised(path: Path | str, settings: VolumeSettings) -> np.ndarray:
         raise UserError(text if str(path) in text else f"{path}: {text}") from error
 
 
-def rescale(array: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
-    """Map two percentiles of `array` to 0 and 1 and clip; float32 of the same shape.
+def rescale(
+    array: np.ndarray, percentiles: tuple[float, float], over: np.ndarray | None = None
+) -> np.ndarray:
+    """Map two percentiles of `over` (by default `array`) to 0 and 1 in `array` and clip; float32.
 
     Raises:
         UserError: both percentiles are the same value.
     """
-    low, high = np.percentile(array, percentiles)
+    low, high = np.percentile(array if over is None else over, percentiles)
     if not high > low:
         raise UserError(
             f"percentiles {percentiles[0]:g} and {percentiles[1]:g} are both {low:g}: "

@@ -1,73 +1,47 @@
 """Brain masks, by the extractor that the configuration names.
 
 An extractor is a check, run before any work, and a function from a whole head on the 1 mm SRI-24
-grid to a mask. To add one: write both and register them in `EXTRACTORS`.
+grid to a mask. To add one: write both and register their maker in `EXTRACTORS`.
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wfdm.errors import UserError
+from wfdm.config.preprocess import PreprocessSettings
+from wfdm.errors import SessionError, UserError
+from wfdm.preprocess import hd_bet
 
-# Brains of people of all ages with atrophy or swelling lie well inside; a mask outside is broken.
-_PLAUSIBLE_ML = (500.0, 2500.0)
+
+@dataclass(frozen=True)
+class Resources:
+    """What an extractor may use: the files of its weights, and a number of CPU threads."""
+
+    weights: Sequence[Path] = ()
+    threads: int = 1
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """One brain extractor.
+    """One brain extractor, ready to work.
 
-    `check(reference, session)` raises UserError where it cannot work; `extract(head, spacing)`
-    takes a float32 volume (240, 240, 155) in RAS at 1 mm and returns a boolean mask of that
-    shape; `spacing` is that of the study's grid in mm, which says how fine the mask must be.
+    `check(reference, session)` raises UserError where it cannot work, SessionError where it
+    cannot read this session; `extract(head)` takes a float32 volume (240, 240, 155) in RAS at
+    1 mm and returns a boolean mask of that shape.
     """
 
     check: Callable[[str, str], None]
-    extract: Callable[[np.ndarray, float], np.ndarray]
+    extract: Callable[[np.ndarray], np.ndarray]
 
 
-def check_extractor(name: str, reference: str, session: str) -> None:
-    """Refuse at once a session that extractor `name` cannot process.
-
-    Args:
-        name: a key of `EXTRACTORS`.
-        reference: modality of the session's reference scan.
-        session: what the session is called, for the message.
-
-    Raises:
-        UserError: the extractor or its weights are missing, or it cannot read this contrast.
-    """
-    EXTRACTORS[name].check(reference, session)
-
-
-def brain_mask(name: str, head: np.ndarray, spacing: float, session: str) -> np.ndarray:
-    """Return the boolean brain mask of `head`, a volume on the 1 mm SRI-24 grid in RAS.
-
-    Args:
-        name: a key of `EXTRACTORS`.
-        head: float32 (240, 240, 155), any intensities.
-        spacing: spacing in mm of the grid that the mask is for.
-        session: what the session is called, for the message.
-
-    Raises:
-        UserError: the mask's volume is no brain's.
-    """
-    mask = EXTRACTORS[name].extract(head, spacing)
-    volume = mask.sum() / 1000
-    low, high = _PLAUSIBLE_ML
-    if not low <= volume <= high:
-        raise UserError(
-            f"{session}: {name} found a brain of {volume:.0f} mL (plausible: {low:.0f} to "
-            f"{high:.0f}); look at the reference scan, and exclude the session or change "
-            "preprocess.extractor"
-        )
-    return mask
+def extractor_of(settings: PreprocessSettings, resources: Resources) -> Extractor:
+    """Return the extractor that `settings` name."""
+    return EXTRACTORS[settings.extractor](settings, resources)
 
 
 def _torch() -> Any:
@@ -83,7 +57,7 @@ def _torch() -> Any:
 
 def _check_deepbet(reference: str, session: str) -> None:
     if reference != "T1w":
-        raise UserError(
+        raise SessionError(
             f"{session}: deepbet reads T1w only and the session's reference is {reference}; "
             "set preprocess.extractor to hd-bet or leave the session out"
         )
@@ -111,47 +85,72 @@ def _extract_deepbet(head: np.ndarray, spacing: float) -> np.ndarray:
     return model.postprocess(probability > 0.5).astype(bool)
 
 
-# --- HD-BET -----------------------------------------------------------------------------------
+def _make_deepbet(settings: PreprocessSettings, resources: Resources) -> Extractor:
+    return Extractor(_check_deepbet, partial(_extract_deepbet, spacing=settings.spacing))
 
 
-def _hd_bet_weights() -> Path:
+# --- HD-BET, the classic one --------------------------------------------------------------------
+
+
+def _make_hd_bet(settings: PreprocessSettings, resources: Resources) -> Extractor:
+    def check(reference: str, session: str) -> None:
+        needed = len(settings.hd_bet.folds)
+        if len(resources.weights) != needed:
+            raise UserError(
+                f"{session}: HD-BET has {len(resources.weights)} files of weights for {needed} "
+                f"folds; fetch the assets {', '.join(settings.weights)}"
+            )
+
+    def extract(head: np.ndarray) -> np.ndarray:
+        return hd_bet.brain_mask(head, resources.weights, settings.hd_bet, resources.threads)
+
+    return Extractor(check, extract)
+
+
+# --- HD-BET 2 -----------------------------------------------------------------------------------
+
+
+def _hd_bet_2_weights() -> Path:
     return Path.home() / "hd-bet_params/release_2.0.0/fold_all/checkpoint_final.pth"
 
 
-def _check_hd_bet(reference: str, session: str) -> None:
+def _check_hd_bet_2(reference: str, session: str) -> None:
     if importlib.util.find_spec("HD_BET") is None:
         raise UserError(
-            "hd-bet is not installed; run pip install 'wfdm[hd-bet]' or set "
-            "preprocess.extractor to deepbet"
+            "hd-bet 2 is not installed; run pip install 'wfdm[hd-bet]' or set "
+            "preprocess.extractor to hd-bet"
         )
-    if not _hd_bet_weights().is_file():
+    if not _hd_bet_2_weights().is_file():
         raise UserError(
-            f"HD-BET's weights are missing: place {_hd_bet_weights()} (Zenodo record 14445620) "
-            "or set preprocess.extractor to deepbet"
+            f"HD-BET 2's weights are missing: place {_hd_bet_2_weights()} (Zenodo record "
+            "14445620) or set preprocess.extractor to hd-bet"
         )
 
 
 @cache
-def _hd_bet() -> Any:
+def _hd_bet_2(mirror: bool) -> Any:
     torch = _torch()
     threads = torch.get_num_threads()
     from HD_BET.hd_bet_prediction import get_hdbet_predictor
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = get_hdbet_predictor(use_tta=device.type == "cuda", device=device)
+    predictor = get_hdbet_predictor(use_tta=mirror, device=device)
     torch.set_num_threads(threads)  # HD-BET takes every core of the machine
     return predictor
 
 
-def _extract_hd_bet(head: np.ndarray, spacing: float) -> np.ndarray:
-    """Isensee et al., Human Brain Mapping 40 (2019); test-time mirroring on a GPU, as there."""
-    labels = _hd_bet().predict_single_npy_array(
-        np.ascontiguousarray(head.T[None]), {"spacing": [1.0, 1.0, 1.0]}
-    )
-    return np.asarray(labels).T > 0
+def _make_hd_bet_2(settings: PreprocessSettings, resources: Resources) -> Extractor:
+    def extract(head: np.ndarray) -> np.ndarray:
+        labels = _hd_bet_2(settings.hd_bet.mirror).predict_single_npy_array(
+            np.ascontiguousarray(head.T[None]), {"spacing": [1.0, 1.0, 1.0]}
+        )
+        return np.asarray(labels).T > 0
+
+    return Extractor(_check_hd_bet_2, extract)
 
 
-EXTRACTORS = {
-    "deepbet": Extractor(_check_deepbet, _extract_deepbet),
-    "hd-bet": Extractor(_check_hd_bet, _extract_hd_bet),
+EXTRACTORS: dict[str, Callable[[PreprocessSettings, Resources], Extractor]] = {
+    "deepbet": _make_deepbet,
+    "hd-bet": _make_hd_bet,
+    "hd-bet-2": _make_hd_bet_2,
 }

@@ -1,58 +1,50 @@
-"""Preprocess one session: raw scans in, brains on the SRI-24 grid out."""
+"""Preprocess one session: scans in, brains on the SRI-24 grid out."""
 
-import gzip
-import importlib.metadata
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
-from wfdm.atomic import atomic_path, write_text
 from wfdm.config.data import Modality
 from wfdm.config.preprocess import PreprocessSettings
-from wfdm.data.paths import volume_name
 from wfdm.data.volumes import read_image
-from wfdm.errors import UserError
-from wfdm.preprocess.brain_extraction import brain_mask, check_extractor
+from wfdm.errors import SessionError, UserError
+from wfdm.preprocess.brain_extraction import Extractor, Resources, extractor_of
+from wfdm.preprocess.derivatives import (
+    SessionResult,
+    by_priority,
+    describe,
+    describe_mask,
+    session_paths,
+    write_sidecar,
+    write_volume,
+)
+from wfdm.preprocess.entry import ENTRIES, Entry, delivered_mask, delivered_range, on_atlas
 from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.pictures import Row, write_picture
-from wfdm.preprocess.registration import Rigid, resample, rigid
+from wfdm.preprocess.registration import Rigid, laid_on_axes, region_around, rigid
+from wfdm.preprocess.similarity import moments, resample
 from wfdm.preprocess.transforms import write_transform
 from wfdm.seeds import seed_for
 
-REFERENCE_ORDER: tuple[Modality, ...] = ("T1w", "T2w", "T1Gd", "FLAIR")  # paper, 2.3
-_MARGIN_MM = 6  # around the atlas brain the match counts too: skull, but no neck
+# Dice of mask and atlas brain. Real sessions (MS, tumours): 0.92-0.98; a head that lies on its
+# side: below 0.7.
+_OVERLAP = 0.75
+# Brains of people of all ages with atrophy or swelling lie well inside; a mask outside is broken.
+_PLAUSIBLE_ML = (500.0, 2500.0)
+_FOREGROUND = (1, 50, 99)  # percentiles of a written brain, in per cent
 
 
 @dataclass(frozen=True)
-class SessionPaths:
-    """Where a session's results go, in BIDS derivative style."""
+class Placed:
+    """A session in atlas space: each scan's head on the study's grid, and the mask at 1 mm."""
 
-    volumes: dict[Modality, Path]
-    transforms: dict[Modality, Path]
-    mask: Path
-    picture: Path
-
-
-@dataclass(frozen=True)
-class SessionResult:
-    """What `preprocess_session` wrote, and how well it went.
-
-    `similarity` is each registration's normalised mutual information (the reference's to the
-    atlas, the others' to the reference); `atlas_dice` compares the mask with the atlas brain.
-    """
-
-    reference: Modality
-    paths: SessionPaths
-    mask_ml: float
-    atlas_dice: float
-    similarity: dict[Modality, float]
+    heads: dict[Modality, np.ndarray]
+    mask: np.ndarray
+    registered: dict[Modality, Rigid]
 
 
 def preprocess_session(
@@ -63,88 +55,99 @@ def preprocess_session(
     seed: int,
     atlas: Path,
     atlas_head: Path,
+    state: str = "raw",
+    resources: Resources = Resources(),  # noqa: B008 (immutable)
 ) -> SessionResult:
     """Register, extract, normalise and write one session (paper, 2.3; BrainScape's pipeline).
 
     Reference by T1w > T2w > T1Gd > FLAIR; the reference is registered rigidly to the atlas head,
-    the other scans to the reference; every scan is interpolated once, from its native space to
-    the SRI-24 grid; one brain mask, made on the reference at 1 mm, serves all.
+    the other scans to the reference in atlas space; every scan is interpolated once, from its
+    native space to the SRI-24 grid; one brain mask, made on the reference at 1 mm, serves all.
+    A session that was delivered in another state enters at the step that it still needs.
 
     Args:
-        scans: path of the raw scan per modality, one to four of them.
+        scans: path of the scan per modality, one to four of them.
         out: folder to write to, the session's `anat`.
         prefix: BIDS entities of the session, e.g. "sub-001_ses-1".
         settings: the study's `preprocess` section.
         seed: the study's seed.
         atlas: the skull-stripped SRI-24 T1w.
         atlas_head: the whole SRI-24 head.
+        state: what was done to the scans before (a key of `ENTRIES`).
+        resources: weights and threads of the brain extraction.
 
     Returns:
         Paths of what was written and the numbers to judge it by. The same inputs and seed give
-        the same bytes (CPU, same number of threads).
+        the same bytes (on a CPU, with any number of threads).
 
     Raises:
-        UserError: an input is unusable (checked before any work), a registration or the brain
+        SessionError: an input is unusable (checked before any work), a registration or the brain
             extraction failed. Nothing is written then.
+        UserError: the study cannot work at all: atlas or weights are missing.
     """
     if not scans:
         raise UserError(f"{prefix}: the session has no scan; drop it from the scan table")
-    reference = next(modality for modality in REFERENCE_ORDER if modality in scans)
-    check_extractor(settings.extractor, reference, prefix)
-    images = {modality: read_image(scans[modality]) for modality in _ordered(scans)}
+    modalities = by_priority(scans)
+    entry = ENTRIES[state]
+    extractor = extractor_of(settings, resources)
+    if entry.extract:
+        extractor.check(modalities[0], prefix)
     fine, grid = sri24_grid(1.0), sri24_grid(settings.spacing)
-    head = read_image(atlas_head)
     brain = _atlas_brain(atlas, fine)
-
-    matched = _register(images, head, brain, settings.registration_mm, seed, prefix)
-    whole = resample(images[reference], matched[reference].matrix, fine)
-    mask = brain_mask(settings.extractor, whole, settings.spacing, prefix)
-    heads = {name: resample(image, matched[name].matrix, grid) for name, image in images.items()}
-    inside = _on_grid(mask, fine, grid)
-    brains = {
-        name: normalise(volume, inside, settings.percentiles) for name, volume in heads.items()
-    }
-
+    images = {modality: _read(scans[modality]) for modality in modalities}
+    if entry.register:
+        head = read_image(atlas_head)
+        placed = _place(images, head, brain, extractor, settings, seed, prefix)
+    else:
+        placed = _delivered(images, scans, entry, settings.spacing)
+    if entry.stripped or entry.extract:
+        _check_mask(placed.mask, brain, prefix)
+    mask = _on_grid(placed.mask, fine, grid)
+    brains = {}
+    for name, volume in placed.heads.items():
+        if entry.normalise:
+            brains[name] = _normalised(volume, mask, settings, scans[name])
+        else:
+            brains[name] = delivered_range(volume, scans[name], state)
     result = SessionResult(
-        reference=reference,
-        paths=session_paths(out, prefix, images),
-        mask_ml=float(mask.sum() / 1000),
-        atlas_dice=dice(mask, brain),
-        similarity={name: found.similarity for name, found in matched.items()},
+        reference=modalities[0],
+        state=state,
+        paths=session_paths(out, prefix, modalities),
+        registered=placed.registered,
+        mask_ml=float(placed.mask.sum() / 1000),
+        atlas_dice=dice(placed.mask, brain),
+        voxel_mm={name: _voxel(image) for name, image in images.items()},
+        foreground={
+            name: np.percentile(volume[mask], _FOREGROUND).round(4).tolist()
+            for name, volume in brains.items()
+        },
     )
-    for name, path in result.paths.volumes.items():
-        _write_volume(path, brains[name], grid)
-        _write_sidecar(path, _describe(scans[name].name, result, settings))
-        write_transform(result.paths.transforms[name], matched[name].matrix)
-    _write_volume(result.paths.mask, inside.astype(np.uint8), grid)
-    _write_sidecar(result.paths.mask, _describe_mask(scans[reference].name, result, settings))
-    rows = [Row(name, images[name], heads[name], brains[name]) for name in images]
-    write_picture(result.paths.picture, rows, inside, _on_grid(brain, fine, grid), settings.spacing)
+    _write(result, scans, settings, brains, mask, grid)
+    rows = [Row(name, images[name], placed.heads[name], brains[name]) for name in modalities]
+    write_picture(result.paths.picture, rows, mask, _on_grid(brain, fine, grid), settings.spacing)
     return result
-
-
-def session_paths(out: Path, prefix: str, modalities: Iterable[Modality]) -> SessionPaths:
-    """Return where `preprocess_session` writes, so that a plan can name the files beforehand."""
-    volumes, transforms = {}, {}
-    for name in _ordered(modalities):
-        volumes[name] = out / volume_name(prefix, name, "SRI24", "preproc")
-        transforms[name] = out / f"{prefix}_from-{name}_to-SRI24_mode-image_xfm.mat"
-    return SessionPaths(
-        volumes=volumes,
-        transforms=transforms,
-        mask=out / f"{prefix}_space-SRI24_desc-brain_mask.nii.gz",
-        picture=out / f"{prefix}_desc-preproc_qc.png",
-    )
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Return Dice's overlap 2 |a and b| / (|a| + |b|) of two boolean arrays."""
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+    return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
 
 
-def _ordered(modalities: Iterable[Modality]) -> list[Modality]:
-    """Return the modalities by priority, the reference first."""
-    return sorted(modalities, key=REFERENCE_ORDER.index)
+def _read(path: Path) -> nib.Nifti1Image:
+    """Read a scan; what is wrong with it concerns its session alone."""
+    try:
+        return read_image(path)
+    except UserError as error:
+        raise SessionError(str(error)) from error
+
+
+def _normalised(
+    volume: np.ndarray, mask: np.ndarray, settings: PreprocessSettings, path: Path
+) -> np.ndarray:
+    try:
+        return normalise(volume, mask, settings.percentiles, settings.normalisation)
+    except UserError as error:
+        raise SessionError(f"{path}: {error}") from error
 
 
 def _atlas_brain(path: Path, grid: Grid) -> np.ndarray:
@@ -157,78 +160,115 @@ def _atlas_brain(path: Path, grid: Grid) -> np.ndarray:
     return np.asarray(image.dataobj) > 0
 
 
-def _register(
+def _place(
     images: Mapping[Modality, nib.Nifti1Image],
     head: nib.Nifti1Image,
     brain: np.ndarray,
-    finest_mm: float,
+    extractor: Extractor,
+    settings: PreprocessSettings,
     seed: int,
     prefix: str,
-) -> dict[Modality, Rigid]:
-    """Return each scan's registration with its matrix from SRI-24 points to native ones."""
-    size = 2 * _MARGIN_MM + 1
-    around = ndimage.maximum_filter(brain.astype(np.uint8), size=size).astype(np.float32)
-    region = nib.Nifti1Image(around, sri24_grid(1.0).affine)
+) -> Placed:
+    """Register every scan and find the brain.
+
+    A mask that hardly overlaps the atlas brain tells that the reference lies wrongly whatever its
+    similarity says: it is then registered again, its brain laid on the atlas brain by their
+    middles and principal axes.
+    """
+    region = region_around(brain)
+    finest, spacing = settings.registration_mm, settings.spacing
     reference, *movers = images
 
-    def match(fixed: nib.Nifti1Image, name: Modality, region: nib.Nifti1Image) -> Rigid:
+    def match(fixed: nib.Nifti1Image, name: Modality, **more) -> Rigid:
         draw = seed_for(seed, "register", prefix, name)
-        return rigid(fixed, images[name], region, finest_mm, draw, f"{prefix}, {name}")
+        return rigid(fixed, images[name], region, finest, draw, f"{prefix}, {name}", **more)
 
-    matched = {reference: match(head, reference, region)}
-    to_native = matched[reference].matrix
-    # The same region where the reference has it: only its place in the world changes.
-    moved = nib.Nifti1Image(around, to_native @ region.affine)
+    def at(mm: float) -> np.ndarray:
+        return resample(images[reference], registered[reference].matrix, sri24_grid(mm))
+
+    registered = {reference: match(head, reference)}
+    whole = at(1.0)
+    mask = extractor.extract(whole)
+    if mask.any() and dice(mask, brain) < _OVERLAP:
+        turns = laid_on_axes(*(moments(_points(body)) for body in (brain, mask)))
+        poses = [registered[reference].matrix @ turn for turn in turns]
+        registered[reference] = match(
+            head, reference, starts={"brain's principal axes": lambda _: poses}
+        )
+        whole = at(1.0)
+        mask = extractor.extract(whole)
+    made = {1.0: whole}
+    for mm in (finest, spacing):
+        made[mm] = made[mm] if mm in made else at(mm)
+    fixed = nib.Nifti1Image(made[finest], sri24_grid(finest).affine)
+    registered |= {name: match(fixed, name) for name in movers}
+    heads = {reference: made[spacing]}
     for name in movers:
-        found = match(images[reference], name, moved)
-        matched[name] = Rigid(found.matrix @ to_native, found.similarity)
-    return matched
+        heads[name] = resample(images[name], registered[name].matrix, sri24_grid(spacing))
+    return Placed(heads, mask, registered)
+
+
+def _delivered(
+    images: Mapping[Modality, nib.Nifti1Image],
+    scans: Mapping[Modality, Path],
+    entry: Entry,
+    spacing: float,
+) -> Placed:
+    """Place scans that were delivered in atlas space."""
+
+    def placed(name: Modality, mm: float) -> np.ndarray:
+        return on_atlas(images[name], scans[name], sri24_grid(mm), entry.stripped)
+
+    heads = {name: placed(name, spacing) for name in images}
+    return Placed(heads, delivered_mask(placed(next(iter(images)), 1.0)), {})
+
+
+def _points(mask: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask on the 1 mm SRI-24 grid as points (3, n) in mm."""
+    voxels = np.argwhere(mask)
+    return (sri24_grid(1.0).affine @ np.c_[voxels, np.ones(len(voxels))].T)[:3]
+
+
+def _check_mask(mask: np.ndarray, brain: np.ndarray, prefix: str) -> None:
+    volume, overlap = mask.sum() / 1000, dice(mask, brain)
+    low, high = _PLAUSIBLE_ML
+    if not low <= volume <= high:
+        raise SessionError(
+            f"{prefix}: the brain mask has {volume:.0f} mL (plausible: {low:.0f} to {high:.0f}); "
+            "look at the reference scan, and exclude the session or change preprocess.extractor"
+        )
+    if overlap < _OVERLAP:
+        raise SessionError(
+            f"{prefix}: the brain mask hardly overlaps the atlas brain (Dice {overlap:.2f}, "
+            f"{_OVERLAP} or more when aligned); look at the scans, and exclude the session"
+        )
+
+
+def _voxel(image: nib.Nifti1Image) -> list[float]:
+    return [round(float(mm), 3) for mm in np.linalg.norm(image.affine[:3, :3], axis=0)]
 
 
 def _on_grid(mask: np.ndarray, fine: Grid, grid: Grid) -> np.ndarray:
     """Bring a boolean mask from one grid to another by trilinear majority."""
+    if grid.shape == fine.shape:
+        return mask
     image = nib.Nifti1Image(mask.astype(np.float32), fine.affine)
     return resample(image, np.eye(4), grid) > 0.5
 
 
-def _write_volume(path: Path, array: np.ndarray, grid: Grid) -> None:
-    """Write NIfTI whose bytes depend on the array alone: no time or name in the gzip header."""
-    image = nib.Nifti1Image(array, grid.affine)
-    image.set_qform(grid.affine, code="scanner")
-    image.set_sform(grid.affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
-
-
-def _write_sidecar(path: Path, content: dict[str, Any]) -> None:
-    name = path.name.removesuffix(".nii.gz")
-    write_text(path.with_name(f"{name}.json"), json.dumps(content, indent=2) + "\n")
-
-
-def _describe(source: str, result: SessionResult, settings: PreprocessSettings) -> dict[str, Any]:
-    return {
-        "Description": "Rigidly registered to SRI-24, brain only, intensities in [0, 1]",
-        "RawSources": [source],
-        "SpatialReference": "SRI-24 T1 on the BraTS grid",
-        "Resolution": f"{settings.spacing:g} mm isotropic",
-        "SkullStripped": True,
-        "ReferenceScan": result.reference,
-        "RegistrationFinestLevel": f"{settings.registration_mm:g} mm",
-        "RegistrationSimilarity": {k: round(v, 4) for k, v in result.similarity.items()},
-        "IntensityPercentiles": list(settings.percentiles),
-    }
-
-
-def _describe_mask(
-    source: str, result: SessionResult, settings: PreprocessSettings
-) -> dict[str, Any]:
-    return {
-        "Type": "Brain",
-        "RawSources": [source],
-        "SpatialReference": "SRI-24 T1 on the BraTS grid",
-        "Resolution": f"{settings.spacing:g} mm isotropic",
-        "BrainExtraction": f"{settings.extractor} {importlib.metadata.version(settings.extractor)}",
-        "VolumeML": round(result.mask_ml, 1),
-        "DiceWithAtlasBrain": round(result.atlas_dice, 4),
-    }
+def _write(
+    result: SessionResult,
+    scans: Mapping[Modality, Path],
+    settings: PreprocessSettings,
+    brains: Mapping[Modality, np.ndarray],
+    mask: np.ndarray,
+    grid: Grid,
+) -> None:
+    for name, path in result.paths.volumes.items():
+        write_volume(path, brains[name], grid)
+        write_sidecar(path, describe(scans[name].name, name, result, settings))
+        found = result.registered.get(name)
+        write_transform(result.paths.transforms[name], found.matrix if found else np.eye(4))
+    write_volume(result.paths.mask, mask.astype(np.uint8), grid)
+    source = scans[result.reference].name
+    write_sidecar(result.paths.mask, describe_mask(source, result, settings))

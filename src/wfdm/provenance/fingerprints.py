@@ -22,6 +22,7 @@ ENTRIES = {
     "split": "wfdm.data.split",
     "manifest": "wfdm.data.manifest",
     "preprocess": "wfdm.preprocess.session",
+    "quality": "wfdm.preprocess.quality_page",
     "volumes": "wfdm.preprocess.volumes_table",
     "train-compressor": "wfdm.training.compressor",
     "encode": "wfdm.training.latents",

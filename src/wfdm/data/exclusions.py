@@ -1,0 +1,54 @@
+"""The exclusion file: scans and sessions that a person keeps out of the study, with the reason."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wfdm.data.table import read_table, rows_of, session_key
+from wfdm.errors import UserError
+
+
+def read_exclusions(path: Path | str) -> dict[str, str]:
+    """Return {key: reason} of an exclusion file; empty when there is no such file.
+
+    The file is tab separated with the columns `key` and `reason`. A key is a scan_id
+    ("IXI/sub-12_T1w") or that of a whole session ("IXI/sub-12", "IXI/sub-12_ses-2").
+
+    Raises:
+        UserError: a column is missing, a reason is empty, or a key stands twice.
+    """
+    if not Path(path).is_file():
+        return {}
+    table = read_table(path)
+    if list(table.columns[:2]) != ["key", "reason"]:
+        raise UserError(f"{path}: the first columns must be 'key' and 'reason', tab separated")
+    excluded: dict[str, str] = {}
+    for row in rows_of(table):
+        key, reason = row["key"].strip(), row["reason"].strip()
+        if not reason:
+            raise UserError(f"{path}: {key}: no reason given; say why it is excluded")
+        if key in excluded:
+            raise UserError(f"{path}: {key} stands twice; remove one line")
+        excluded[key] = reason
+    return excluded
+
+
+def session_of(row: Mapping[str, Any]) -> str:
+    """Return the key of the session that a row of the scan table is from: DATASET/sub-..."""
+    return f"{row['dataset']}/{session_key(row['subject'], row['session'], int(row['group']))}"
+
+
+def kept(
+    rows: Sequence[dict[str, Any]], excluded: Mapping[str, str], where: Path | str
+) -> list[dict[str, Any]]:
+    """Return the rows of the scan table that no key of `excluded` names.
+
+    Raises:
+        UserError: a key names neither a scan nor a session (`where` is the exclusion file).
+    """
+    known = {row["scan_id"] for row in rows} | {session_of(row) for row in rows}
+    if unknown := sorted(set(excluded) - known):
+        raise UserError(
+            f"{where}: '{unknown[0]}' is no scan or session of the study; correct or remove it"
+        )
+    return [row for row in rows if not {row["scan_id"], session_of(row)} & set(excluded)]

@@ -1,0 +1,165 @@
+"""The results of a session: their names, volumes, numbers, and what the BIDS sidecars say."""
+
+import gzip
+import importlib.metadata
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from wfdm.atomic import atomic_path, write_text
+from wfdm.config.data import Modality
+from wfdm.config.preprocess import PreprocessSettings
+from wfdm.data.paths import volume_name
+from wfdm.preprocess.entry import ENTRIES
+from wfdm.preprocess.grid import Grid
+from wfdm.preprocess.registration import Rigid
+
+REFERENCE_ORDER: tuple[Modality, ...] = ("T1w", "T2w", "T1Gd", "FLAIR")  # paper, 2.3
+
+
+@dataclass(frozen=True)
+class SessionPaths:
+    """Where a session's results go, in BIDS derivative style."""
+
+    volumes: dict[Modality, Path]
+    transforms: dict[Modality, Path]
+    mask: Path
+    picture: Path
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What `preprocess_session` wrote, and the numbers to judge it by.
+
+    `registered` holds each scan's registration (of the reference to the atlas, of the others to
+    the reference), empty for scans that were delivered in atlas space; `atlas_dice` compares the
+    mask with the atlas brain; `voxel_mm` is the native voxel size, `foreground` the 1st, 50th and
+    99th percentile of the written volume within the mask.
+    """
+
+    reference: Modality
+    state: str
+    paths: SessionPaths
+    registered: dict[Modality, Rigid]
+    mask_ml: float
+    atlas_dice: float
+    voxel_mm: dict[Modality, list[float]]
+    foreground: dict[Modality, list[float]]
+
+    def files(self) -> list[Path]:
+        """Return what was written, sidecars apart."""
+        paths = self.paths
+        return [
+            *(*paths.volumes.values(), *paths.transforms.values()),
+            *(paths.mask, paths.picture),
+        ]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return paths and numbers as plain values, for the provenance record."""
+        return {
+            "volumes": {name: str(path) for name, path in self.paths.volumes.items()},
+            "mask": str(self.paths.mask),
+            "picture": str(self.paths.picture),
+            "reference": self.reference,
+            "state": self.state,
+            "mask_ml": self.mask_ml,
+            "atlas_dice": self.atlas_dice,
+            "similarity": {name: found.similarity for name, found in self.registered.items()},
+            "coverage": {name: found.coverage for name, found in self.registered.items()},
+            "start": {name: found.start for name, found in self.registered.items()},
+            "voxel_mm": self.voxel_mm,
+            "foreground": self.foreground,
+        }
+
+
+def session_paths(out: Path, prefix: str, modalities: Iterable[Modality]) -> SessionPaths:
+    """Return where `preprocess_session` writes, so that a plan can name the files beforehand."""
+    volumes, transforms = {}, {}
+    for name in by_priority(modalities):
+        volumes[name] = out / volume_name(prefix, name, "SRI24", "preproc")
+        transforms[name] = out / f"{prefix}_from-{name}_to-SRI24_mode-image_xfm.mat"
+    return SessionPaths(
+        volumes=volumes,
+        transforms=transforms,
+        mask=out / f"{prefix}_space-SRI24_desc-brain_mask.nii.gz",
+        picture=out / f"{prefix}_desc-preproc_qc.png",
+    )
+
+
+def by_priority(modalities: Iterable[Modality]) -> list[Modality]:
+    """Return the modalities by priority, the reference first."""
+    return sorted(modalities, key=REFERENCE_ORDER.index)
+
+
+def write_volume(path: Path, array: np.ndarray, grid: Grid) -> None:
+    """Write NIfTI whose bytes depend on the array alone: no time or name in the gzip header."""
+    image = nib.Nifti1Image(array, grid.affine)
+    image.set_qform(grid.affine, code="scanner")
+    image.set_sform(grid.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+
+
+def write_sidecar(path: Path, content: dict[str, Any]) -> None:
+    """Write the JSON beside a volume."""
+    name = path.name.removesuffix(".nii.gz")
+    write_text(path.with_name(f"{name}.json"), json.dumps(content, indent=2) + "\n")
+
+
+def describe(
+    source: str, name: Modality, result: SessionResult, settings: PreprocessSettings
+) -> dict[str, Any]:
+    """Return the sidecar of one volume."""
+    entry = ENTRIES[result.state]
+    content = {
+        "Description": "On the SRI-24 grid, intensities in [0, 1]",
+        "RawSources": [source],
+        "SpatialReference": "SRI-24 T1 on the BraTS grid",
+        "Resolution": f"{settings.spacing:g} mm isotropic",
+        "DeliveredState": result.state,
+        "SkullStripped": entry.extract or entry.stripped,
+        "ReferenceScan": result.reference,
+    }
+    if found := result.registered.get(name):
+        content |= {
+            "RegistrationFinestLevel": f"{settings.registration_mm:g} mm",
+            "RegistrationSimilarity": round(found.similarity, 4),
+            "RegistrationCoverage": round(found.coverage, 4),
+            "RegistrationStart": found.start,
+        }
+    if entry.normalise:
+        content |= {
+            "Normalisation": settings.normalisation,
+            "IntensityPercentiles": list(settings.percentiles),
+        }
+    return content
+
+
+def describe_mask(
+    source: str, result: SessionResult, settings: PreprocessSettings
+) -> dict[str, Any]:
+    """Return the sidecar of the brain mask."""
+    made = _extraction(settings) if ENTRIES[result.state].extract else "none: as delivered"
+    return {
+        "Type": "Brain",
+        "RawSources": [source],
+        "SpatialReference": "SRI-24 T1 on the BraTS grid",
+        "Resolution": f"{settings.spacing:g} mm isotropic",
+        "DeliveredState": result.state,
+        "BrainExtraction": made,
+        "VolumeML": round(result.mask_ml, 1),
+        "DiceWithAtlasBrain": round(result.atlas_dice, 4),
+    }
+
+
+def _extraction(settings: PreprocessSettings) -> str:
+    if settings.extractor == "hd-bet":
+        return f"hd-bet, classic: {settings.hd_bet.model_dump_json(exclude={'device'})}"
+    package = settings.extractor.removesuffix("-2")
+    return f"{package} {importlib.metadata.version(package)}"
