@@ -5,6 +5,7 @@ from brainmint.models.compression.wavelet_fusion import WaveletFusionAutoencoder
 from wfdm import models
 from wfdm.config.compressors import HaarTransform, WaveletFusion
 from wfdm.errors import UserError
+from wfdm.models import haar
 
 SHAPE = (32, 48, 40)
 
@@ -55,6 +56,24 @@ def test_the_authors_weights_give_the_authors_results(attention, tmp_path):
         pairs.append((module.decode(mean), oracle.decode(mean)))
     for mine, expected in pairs:
         assert (mine - expected).norm() < 1e-4 * expected.norm()
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_a_fresh_model_codes_block_means_and_gradients(attention):
+    torch.manual_seed(5)
+    fresh = models.build(ours(attention)).eval()
+    code = torch.rand((1, 4, 8, 12, 10), generator=torch.Generator().manual_seed(2))
+    c1 = torch.zeros(1, 8, 16, 24, 20)
+    c1[:, :1] = haar.inverse(torch.cat((code, torch.zeros(1, 4, 8, 12, 10)), dim=1))
+    v = haar.inverse(c1)
+    with torch.no_grad():
+        mean, _ = fresh.encode(v)
+        decoded = fresh.decode(code)
+    assert torch.allclose(decoded, v, atol=1e-5)
+    assert torch.allclose(v.mean(), code[:, 0].mean() / 8, atol=1e-6)  # a mean of 64 is LLL / 8
+    for channel in range(4):  # the code, normalised on the way
+        pair = torch.stack((mean[0, channel].flatten(), code[0, channel].flatten()))
+        assert torch.corrcoef(pair)[0, 1] > 0.9999
 
 
 def test_the_posterior_is_sampled_with_the_given_generator():

@@ -44,6 +44,7 @@ class PerceptualSettings(Section):
         4, description="first stages of the network that count; our choice: all"
     )
     weight: float = Field(0.3, ge=0, description="authors' tests")
+    warmup_steps: int = Field(0, ge=0, description="steps without the term; the authors use none")
 
 
 class AdversarialSettings(Section):

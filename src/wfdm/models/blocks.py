@@ -1,5 +1,8 @@
 """Building blocks of the wavelet-fusion compressors (authors' code, MONAI's arithmetic)."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,9 +18,14 @@ def conv3(inputs: int, outputs: int, zero: bool = False) -> nn.Conv3d:
     """Return a 3x3x3 convolution that keeps the size; `zero` lets it start as nothing."""
     conv = nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
     if zero:
-        for parameter in conv.parameters():
-            nn.init.zeros_(parameter)
+        start_as_nothing(conv)
     return conv
+
+
+def start_as_nothing(layer: nn.Module) -> None:
+    """Set every parameter of `layer` to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 class ResBlock(nn.Module):
@@ -41,8 +49,22 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
+@torch.no_grad()
+def carry(conv: nn.Conv3d, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """Let a convolution hand on channels unchanged: `inputs` to `outputs`, one to one.
+
+    Only those rows of its weight and bias change; the other outputs keep their initial values.
+    """
+    assert conv.bias is not None
+    middle = tuple(side // 2 for side in conv.kernel_size)
+    for source, target in zip(inputs, outputs, strict=True):
+        conv.weight[target] = 0
+        conv.weight[target, source][middle] = 1
+        conv.bias[target] = 0
+
+
 class SelfAttention(nn.Module):
-    """One-head self-attention over all voxels, with a residual connection.
+    """One-head self-attention over all voxels, with a residual connection that it starts as.
 
     At the study's size a volume has 107,520 tokens: only the fused kernels behind
     `scaled_dot_product_attention` can hold that, the matrix of weights never exists.
@@ -52,6 +74,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.norm = norm(channels, groups)
         self.to_q, self.to_k, self.to_v, self.out = (nn.Linear(channels, channels) for _ in "qkvo")
+        start_as_nothing(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x + attention(x), (B, C, D, H, W)."""

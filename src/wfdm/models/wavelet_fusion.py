@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wfdm.config.compressors import WaveletFusion
 from wfdm.errors import UserError
 from wfdm.models import haar
-from wfdm.models.blocks import Downsample, ResBlock, Upsample, bottleneck, conv3, norm
+from wfdm.models.blocks import Downsample, ResBlock, Upsample, bottleneck, carry, conv3, norm
 from wfdm.models.compressor import Compressor
 
 SELECTED = 4  # S(.) keeps LLL and the three bands that are high along one axis
@@ -122,6 +122,27 @@ class WaveletFusionVAE(Compressor):
         nn.init.constant_(self.to_log_variance.get_parameter("bias"), INITIAL_LOG_VARIANCE)
         self.from_latent = nn.Conv3d(latent, latent, kernel_size=1)
         self.decoder = Decoder(settings)
+        self._start_as_haar_code(latent)
+
+    def _start_as_haar_code(self, latent_channels: int) -> None:
+        """Begin with a latent that is bands of c2, and a decoder that puts them back.
+
+        Of the default four channels the first is the mean of each block of 4 x 4 x 4 voxels and
+        the others are its gradients (LLL, LLH, LHL and HLL of LLL), close to the best linear code
+        of four numbers: training starts from a blurred volume (our choice: initial values are not
+        published).
+        """
+        encoder, decoder = self.encoder, self.decoder
+        latent = range(min(latent_channels, len(haar.BANDS)))
+        bands = [SELECTED * channel for channel in latent]  # those of c1's LLL
+        carry(encoder.project2, bands, latent)
+        inwards = (*encoder.deep, encoder.conv_out, self.to_mean)
+        outwards = (self.from_latent, decoder.conv_in, *decoder.deep)
+        for layer in (*inwards, *outwards):
+            path = layer.shortcut if isinstance(layer, ResBlock) else layer
+            if isinstance(path, nn.Conv3d):
+                carry(path, latent, latent)
+        carry(decoder.predict2, latent, bands)
 
     def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of q(z | v), each (B, C, D/4, H/4, W/4).

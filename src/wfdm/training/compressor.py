@@ -110,18 +110,24 @@ class StageA:
         fake, mean, std = run.modules["model"](real, generator)
         told = {"reconstruction": (fake - real).abs().mean(), "kl": losses.kl(mean, std)}
         total = told["reconstruction"] + weights.kl_weight * told["kl"]
-        if self.perceptual is not None:
+        told |= {name: total.new_zeros(()) for name in self._further_terms}
+        if self.perceptual is not None and run.step >= weights.perceptual.warmup_steps:
             told["perceptual"] = self.perceptual.to(fake.device)(real, fake)
             total = total + weights.perceptual.weight * told["perceptual"]
-        if "discriminator" in self.modules:
-            told |= {"adversarial": total.new_zeros(()), "discriminator": total.new_zeros(())}
-            if run.step >= weights.adversarial.warmup_steps:
-                told["adversarial"] = self._fool(run, fake)
-                total = total + weights.adversarial.weight * told["adversarial"]
+        judged = "discriminator" in told and run.step >= weights.adversarial.warmup_steps
+        if judged:
+            told["adversarial"] = self._fool(run, fake)
+            total = total + weights.adversarial.weight * told["adversarial"]
         run.update("model", total, weights.gradient_clip)
-        if "discriminator" in self.modules and run.step >= weights.adversarial.warmup_steps:
+        if judged:
             told["discriminator"] = self._discriminate(run, real, fake.detach())
         return told
+
+    @property
+    def _further_terms(self) -> list[str]:
+        """The terms that start after their warm-up; told as zero until then."""
+        adversarial = ["adversarial", "discriminator"] if "discriminator" in self.modules else []
+        return ["perceptual", *adversarial] if self.perceptual is not None else adversarial
 
     def validate(self, run: Run, index: int) -> float:
         """Return L1 plus weighted perceptual loss of a whole volume's mean reconstruction."""
