@@ -98,6 +98,7 @@ def scan_row(**changes) -> pd.DataFrame:
         "group": "0",
         "modality": "T1w",
         "path": "raw/x.nii.gz",
+        "state": "raw",
     }
     return pd.DataFrame([row | changes])
 
@@ -114,6 +115,7 @@ def test_scan_table_survives_the_disk(tmp_path):
         (pd.concat([scan_row(), scan_row()], ignore_index=True), "'A/sub-1_T1w' stands in more"),
         (scan_row(subject="a b"), "subject: row 0: 'a b'"),
         (scan_row(path=""), "path: row 0"),
+        (scan_row(state="half"), "state: row 0: 'half'"),
         (scan_row().drop(columns="age"), "age"),
     ],
 )

@@ -126,6 +126,7 @@ def _row(
         "group": str(group),
         "modality": modality,
         "path": str(image),
+        "state": "raw",
     }
     recorded = people.get(subject, {})
     return identity | {name: recorded.get(name, "") for name in load_schema().names}
