@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from wfdm.config import files, stages
-from wfdm.config.data import BidsSource, PhantomSource
+from wfdm.config.data import PhantomSource
 from wfdm.config.generators import NoiseSettings
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
@@ -110,14 +110,15 @@ def raw_scans(rows):
 
 def source_folders(_):
     """Return the folders of the sources, or say which data to place where."""
-    folders = [
-        source.path for source in study.sources if isinstance(source, BidsSource)
+    places = [
+        source.path for source in study.sources if not isinstance(source, PhantomSource)
     ]
-    for folder in folders:
-        if not Path(folder).is_dir():
+    for place in places:
+        if not Path(place).exists():
             sys.exit(
-                f"No data at {folder}: place the raw scans there (BIDS: one dataset, or one "
-                "folder per dataset), or edit 'sources' in your configuration."
+                f"No data at {place}: place the raw scans there (BIDS: one dataset, or one "
+                "folder per dataset) or a BrainScape checkout, or edit 'sources' in your "
+                "configuration."
             )
     return []
 
