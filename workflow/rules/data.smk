@@ -100,8 +100,6 @@ rule phantom:
         results("logs/phantom/{dataset}/{place}/{session}.log"),
     benchmark:
         results("logs/phantom/{dataset}/{place}/{session}.benchmark.tsv")
-    group:
-        "sessions"
     threads: 1
     resources:
         mem_mb=2000,

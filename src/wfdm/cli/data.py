@@ -183,6 +183,22 @@ def preprocess(
 
 
 @app.command()
+def batch(
+    record: Annotated[list[Path], typer.Option(help="A session's record; once for each.")],
+    out: options.Out,
+) -> None:
+    """Note the records of the sessions that one cluster job has preprocessed."""
+    import pandas as pd
+
+    from wfdm.data.table import write_table
+    from wfdm.provenance.records import digests
+
+    with recorded("volumes", out, None, record):
+        table = pd.DataFrame(digests(record).items(), columns=["record", "sha256"])
+        write_table(table, out)
+
+
+@app.command()
 def volumes(
     scans: options.Scans,
     root: Annotated[Path, typer.Option(help="Folder of the preprocessed sessions.")],

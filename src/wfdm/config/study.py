@@ -86,6 +86,9 @@ class Study(Section):
     shards: Positive = Field(
         64, description="parts that encoding and sampling are cut into: one cluster job each"
     )
+    sessions_per_job: Positive = Field(
+        20, description="our choice: preprocessed by one job of a cluster; about 1,600"
+    )
     cache_mb: int = Field(
         8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
     )
