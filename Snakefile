@@ -33,6 +33,8 @@ localrules:
 
 rule tables:
     input:
+        results("data/coverage.tsv"),
+        results("data/near_duplicates.tsv"),
         expand(results("tables/table{number}.csv"), number=[1, 3, 4]),
         results("tables/metrics.json"),
 
@@ -57,4 +59,5 @@ rule snapshot:
     input:
         results("data/scans.tsv"),
         results("data/splits.tsv"),
+        results("data/coverage.tsv"),
         results("data/manifest.tsv"),

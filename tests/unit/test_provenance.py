@@ -12,7 +12,7 @@ from wfdm.provenance import fingerprints
 from wfdm.provenance.audit import Audit
 from wfdm.provenance.records import read, record_path, recorded, sha256_of
 
-STAGE = SplitStage(seed=42, split=SplitSettings())
+STAGE = SplitStage(seed=42, split=SplitSettings(), statistics="training")
 
 
 @pytest.fixture

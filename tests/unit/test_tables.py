@@ -72,7 +72,12 @@ def test_a_missing_published_table_is_told(tmp_path):
 
 def test_table_1_counts_scans_beside_the_papers():
     scans = pd.DataFrame(
-        {"scan_id": list("abcde"), "modality": ["T1w", "T1w", "T2w", "T1w", "FLAIR"]}
+        {
+            "scan_id": list("abcde"),
+            "dataset": "A",
+            "subject": list("ppqrs"),
+            "modality": ["T1w", "T1w", "T2w", "T1w", "FLAIR"],
+        }
     )
     splits = pd.DataFrame(
         {
@@ -81,7 +86,7 @@ def test_table_1_counts_scans_beside_the_papers():
             "split": ["train", "train", "test", "validation", "train"],
         }
     )
-    table = tables.table1(scans, splits, PUBLISHED, "demo").set_index("Modality")
+    table = tables.table1(scans, splits, PUBLISHED, "person", "demo").set_index("Modality")
     assert list(table.index) == ["T1w", "T2w", "FLAIR", "T1Gd", "Total"]
     ours = table[["Total", "Train", "Val", "Test"]].astype(int)
     assert ours.to_numpy().tolist() == [
@@ -93,13 +98,16 @@ def test_table_1_counts_scans_beside_the_papers():
     ]
     assert table.loc["T1w", "Train published"] == "24515"
     assert table.loc["T1Gd", "note"] == "not in this study; demo"
+    assert table.loc["T1w", "reason"] == "3 scans in this study, 30965 in the paper's snapshot"
 
 
 def test_table_1_refuses_a_scan_without_a_split():
-    scans = pd.DataFrame({"scan_id": ["a"], "modality": ["T1w"]})
+    scans = pd.DataFrame(
+        {"scan_id": ["a"], "dataset": ["A"], "subject": ["p"], "modality": ["T1w"]}
+    )
     splits = pd.DataFrame({"scan_id": ["b"], "person": ["p"], "split": ["test"]})
     with pytest.raises(UserError, match="split"):
-        tables.table1(scans, splits, PUBLISHED)
+        tables.table1(scans, splits, PUBLISHED, "person")
 
 
 def reconstruction_csv(path, psnrs, **columns):

@@ -9,13 +9,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from wfdm.config import files, stages
-from wfdm.config.data import BidsSource, PhantomSource
+from wfdm.config.data import PhantomSource
 from wfdm.config.generators import NoiseSettings
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
-from wfdm.data.table import read_table, rows_of
+from wfdm.data.table import IDENTITY, read_table, rows_of
 from wfdm.errors import UserError
 from wfdm.evaluation.tables import differences
 from wfdm.provenance.fingerprints import fingerprint
@@ -45,6 +45,7 @@ wildcard_constraints:
     compressor="|".join(study.compressors),
     generator="|".join(study.generators),
     shard=r"\d{4}",
+    batch=r"\d{5}",
 
 
 def results(path):
@@ -72,23 +73,32 @@ def option(name, values):
     return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)
 
 
+# Asked for by every session, so read once; while the table is not made, `get` raises, and what
+# raises is not kept.
 @functools.cache
-def sessions(scans):
-    """Return {(folder, session): rows of the scan table}."""
+def all_sessions():
+    """Return {(folder, session): rows of the scan table}, which is made first where missing."""
     found = {}
-    for row in rows_of(read_table(scans)):
+    table = read_table(checkpoints.index.get().output.scans)
+    for row in rows_of(table[list(IDENTITY)]):
         found.setdefault(key_of(row), []).append(row)
     return found
-
-
-def all_sessions():
-    """Return the sessions of the study; the scan table is made first where it is missing."""
-    return sessions(checkpoints.index.get().output.scans)
 
 
 def session_rows(wildcards):
     """Return the rows of the scan table of one session."""
     return all_sessions()[f"{wildcards.dataset}/{wildcards.place}", wildcards.session]
+
+
+@functools.cache
+def batches():
+    """Return the provenance records of the preprocessed sessions, a cluster job's at a time."""
+    records = [
+        session_record(results("preprocessed"), rows[0], "preproc")
+        for rows in all_sessions().values()
+    ]
+    size = study.sessions_per_job
+    return [records[first : first + size] for first in range(0, len(records), size)]
 
 
 def scan_paths(wildcards):
@@ -110,14 +120,15 @@ def raw_scans(rows):
 
 def source_folders(_):
     """Return the folders of the sources, or say which data to place where."""
-    folders = [
-        source.path for source in study.sources if isinstance(source, BidsSource)
+    places = [
+        source.path for source in study.sources if not isinstance(source, PhantomSource)
     ]
-    for folder in folders:
-        if not Path(folder).is_dir():
+    for place in places:
+        if not Path(place).exists():
             sys.exit(
-                f"No data at {folder}: place the raw scans there (BIDS: one dataset, or one "
-                "folder per dataset), or edit 'sources' in your configuration."
+                f"No data at {place}: place the raw scans there (BIDS: one dataset, or one "
+                "folder per dataset) or a BrainScape checkout, or edit 'sources' in your "
+                "configuration."
             )
     return []
 

@@ -1,4 +1,5 @@
-# One job per session; a cluster runs many of them in one submission (group "sessions").
+# One job per session. A cluster runs the sessions of a batch in one job: the SLURM profile puts
+# both rules into a group, and `batch` joins its sessions to one connected piece of the plan.
 
 
 localrules:
@@ -14,16 +15,10 @@ rule preprocess:
         record=results(
             "preprocessed/{dataset}/{place}/{session}_desc-preproc.prov.json"
         ),
-        mask=results(
-            "preprocessed/{dataset}/{place}/{session}_space-SRI24_desc-brain_mask.nii.gz"
-        ),
-        picture=results("preprocessed/{dataset}/{place}/{session}_desc-preproc_qc.png"),
     log:
         results("logs/preprocess/{dataset}/{place}/{session}.log"),
     benchmark:
         results("logs/preprocess/{dataset}/{place}/{session}.benchmark.tsv")
-    group:
-        "sessions"
     threads: 1
     resources:
         mem_mb=6000,
@@ -42,12 +37,34 @@ rule preprocess:
         "--atlas-head {input.head:q} --record {output.record:q} 2>&1 | tee {log:q}"
 
 
+rule batch:
+    input:
+        records=lambda wildcards: batches()[int(wildcards.batch)],
+    output:
+        records=results("preprocessed/batches/{batch}.tsv"),
+    log:
+        results("logs/batch/{batch}.log"),
+    benchmark:
+        results("logs/batch/{batch}.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        records=lambda _, input: option("record", input.records),
+        code=fingerprint("volumes"),
+    message:
+        "Note what was preprocessed in batch {wildcards.batch}"
+    shell:
+        "wfdm batch {params.records} --out {output.records:q} 2>&1 | tee {log:q}"
+
+
 rule volumes:
     input:
         scans=results("data/scans.tsv"),
-        records=lambda _: [
-            session_record(results("preprocessed"), rows[0], "preproc")
-            for rows in all_sessions().values()
+        batches=lambda _: [
+            results(f"preprocessed/batches/{number:05d}.tsv")
+            for number in range(len(batches()))
         ],
     output:
         volumes=results("preprocessed/volumes.tsv"),

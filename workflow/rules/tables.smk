@@ -29,13 +29,14 @@ rule table1:
         mem_mb=2000,
         runtime=10,
     params:
+        rule=study.split.rule,
         note=differences(study),
         code=fingerprint("tables"),
     message:
         "Table 1: scans per split"
     shell:
         "wfdm tables table1 --scans {input.scans:q} --splits {input.splits:q} "
-        "--published {input.published:q} --note {params.note:q} "
+        "--published {input.published:q} --rule {params.rule} --note {params.note:q} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 

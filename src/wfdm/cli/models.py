@@ -70,14 +70,14 @@ def latents(
     out: options.Out,
 ) -> None:
     """Index the shards of the latent cache; scale factor from the whole training split."""
-    from wfdm.data.table import read_table
+    from wfdm.data.split import read_splits
     from wfdm.training.latents import merge, shard_path
 
     stage = parse_json(stages.LatentsStage, settings)
     parts = [shard_path(out.parent, shard, ".npy") for shard in range(shards)]
     with recorded("encode", out, stage, [compressor, splits, *parts]) as run:
         space = merge(
-            out.parent, shards, read_table(splits), compressor.parent, stage.shape, stage.spacing
+            out.parent, shards, read_splits(splits), compressor.parent, stage.shape, stage.spacing
         )
         run.outputs = [out, out.with_name("scale.json")]
     print(f"latents {space.shape}, scale factor {space.scale:.4f}")
@@ -96,6 +96,7 @@ def train_diffusion(
 ) -> None:
     """Train the diffusion model (stage B), or go on where a run that was cut off stood."""
     from wfdm.data.metadata import read_statistics
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.training.diffusion import train_diffusion as train
 
@@ -108,7 +109,7 @@ def train_diffusion(
         train(
             stage,
             latents.parent,
-            with_split(encoded, read_table(splits)),
+            with_split(encoded, read_splits(splits)),
             read_statistics(statistics),
             out.parent,
             threads,
@@ -132,6 +133,7 @@ def sample_test(
     generator: Annotated[Path | None, typer.Option(help="model.safetensors.")] = None,
 ) -> None:
     """Make one synthetic scan for every test scan of a shard, with its modality and metadata."""
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.sampling.write import sample_shard
 
@@ -144,7 +146,7 @@ def sample_test(
             stage,
             generator.parent if generator else None,
             latents.parent,
-            with_split(real, read_table(splits)),
+            with_split(real, read_splits(splits)),
             shard,
             shards,
             out.parent,

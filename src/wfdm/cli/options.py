@@ -63,6 +63,7 @@ def device(threads: int) -> str:
 
 def split_volumes(volumes: Path, splits: Path) -> pd.DataFrame:
     """Return the table of volumes with each one's person and split."""
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_table, with_split
 
-    return with_split(read_table(volumes), read_table(splits))
+    return with_split(read_table(volumes), read_splits(splits))

@@ -27,15 +27,17 @@ def table1(
     scans: options.Scans,
     splits: options.Splits,
     published: options.Published,
+    rule: Annotated[str, typer.Option(help="How people were divided (split.rule).")],
     out: options.Out,
     note: Note = "",
 ) -> None:
     """Scans per modality and split."""
-    from wfdm.data.table import read_scans, read_table
+    from wfdm.data.split import read_splits
+    from wfdm.data.table import read_scans
     from wfdm.evaluation import tables as made
 
     with recorded("tables", out, None, [scans, splits, published]):
-        table = made.table1(read_scans(scans), read_table(splits), published.parent, note)
+        table = made.table1(read_scans(scans), read_splits(splits), published.parent, rule, note)
         made.write_csv(table, out)
 
 

@@ -1,5 +1,7 @@
 """What each stage reads: exactly these keys reach its rule, so an edit reruns nothing else."""
 
+from typing import Literal
+
 from wfdm.config.base import Section, Size
 from wfdm.config.compressors import Architecture, CompressorTraining
 from wfdm.config.data import PhantomSource, Source, SplitSettings
@@ -17,6 +19,7 @@ class IndexStage(Section):
 
     seed: int
     sources: list[Source]
+    age_group_from_age: bool
 
 
 class PhantomStage(Section):
@@ -31,6 +34,19 @@ class SplitStage(Section):
 
     seed: int
     split: SplitSettings
+    statistics: Literal["training", "published"]
+
+
+class ImageHashStage(Section):
+    """Settings of `wfdm image-hash`."""
+
+    volume: VolumeSettings
+
+
+class NearDuplicatesStage(Section):
+    """Settings of `wfdm near-duplicates`."""
+
+    near_duplicate: float
 
 
 class PreprocessStage(Section):
@@ -110,6 +126,20 @@ class FigureStage(Section):
     seed: int
     volume: VolumeSettings
     figures: FigureSettings
+
+
+def index(study: Study) -> IndexStage:
+    """Return what the index reads."""
+    return IndexStage(
+        seed=study.seed,
+        sources=study.sources,
+        age_group_from_age=study.metadata.age_group_from_age,
+    )
+
+
+def split(study: Study) -> SplitStage:
+    """Return what the split reads."""
+    return SplitStage(seed=study.seed, split=study.split, statistics=study.metadata.statistics)
 
 
 def _generator(study: Study, name: str):

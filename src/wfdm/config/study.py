@@ -15,7 +15,13 @@ from wfdm.config.compressors import (
     HaarTransform,
     WaveletFusion,
 )
-from wfdm.config.data import BidsSource, Source, SplitSettings
+from wfdm.config.data import (
+    BrainScapeSource,
+    MetadataSettings,
+    PeopleSettings,
+    Source,
+    SplitSettings,
+)
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
 from wfdm.config.preprocess import PreprocessSettings
@@ -30,10 +36,16 @@ class Study(Section):
     results: str = Field("results", description="where everything that is made goes")
     assets: str = Field("resources/assets", description="where verified downloads are kept")
     sources: list[Source] = Field(
-        [BidsSource(kind="bids", path="data/BrainScape")],
+        [
+            BrainScapeSource(
+                kind="brainscape", path="data/BrainScape", exclude=["AHDC", "SEND", "WRSP"]
+            )
+        ],
         min_length=1,
-        description="where the raw scans are; paper: the BrainScape snapshot of 157 datasets",
+        description="where the scans are; paper: BrainScape before it took in these three datasets",
     )
+    people: PeopleSettings = PeopleSettings()
+    metadata: MetadataSettings = MetadataSettings()
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     volume: VolumeSettings = VolumeSettings()
@@ -73,6 +85,9 @@ class Study(Section):
     figures: FigureSettings = FigureSettings()
     shards: Positive = Field(
         64, description="parts that encoding and sampling are cut into: one cluster job each"
+    )
+    sessions_per_job: Positive = Field(
+        20, description="our choice: preprocessed by one job of a cluster; about 1,600"
     )
     cache_mb: int = Field(
         8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 MODALITIES = ("T1w", "T2w", "T1Gd", "FLAIR")
 MODALITY_IDS = {modality: index for index, modality in enumerate(MODALITIES)}
 SPLITS = ("train", "validation", "test")
-IDENTITY = ("scan_id", "dataset", "person", "subject", "session", "group", "modality", "path")
+# What was done to a scan before it came here (the values that preprocessing tells apart):
+# raw: as scanned; preprocessed: BrainScape's whole pipeline (SRI-24, brain only, percentiles in
+# [0, 1]); skull: the same with the skull still there; identity: SRI-24, brain only, not normalised.
+STATES = ("raw", "preprocessed", "skull", "identity")
+IDENTITY = (
+    *("scan_id", "dataset", "person", "subject", "session", "group", "modality"),
+    *("path", "state"),
+)
 
 
 def columns() -> tuple[str, ...]:
@@ -40,6 +47,7 @@ def _schema() -> pa.DataFrameSchema:
         "group": _text(r"^\d+$"),
         "modality": pa.Column(str, pa.Check.isin(MODALITIES)),
         "path": _text(r"^\S.*$"),
+        "state": pa.Column(str, pa.Check.isin(STATES)),
     }
     metadata = {name: pa.Column(str) for name in load_schema().names}
     return pa.DataFrameSchema(identity | metadata, strict=True, ordered=True)
@@ -85,8 +93,8 @@ def session_key(subject: str, session: str, group: int) -> str:
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read any table of the pipeline: tab separated, every cell text, empty = not recorded."""
     try:
-        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: cannot be read as a table: {error}") from error
 
 

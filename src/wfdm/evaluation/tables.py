@@ -17,6 +17,7 @@ from wfdm.config.study import Study
 from wfdm.data.table import with_split
 from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL
+from wfdm.evaluation.cohort import reasons
 
 ABSENT = "not in this study"
 OWN = "not in the paper"
@@ -48,6 +49,8 @@ def differences(study: Study) -> str:
     told = []
     if any(isinstance(source, PhantomSource) for source in study.sources):
         told.append("phantom cohort, not BrainScape")
+    if study.split.rule == "published":
+        told.append("divided by the authors' rule, which leaks people (data/leaks.tsv)")
     if (study.volume.shape, study.preprocess.spacing) != (
         paper.volume.shape,
         paper.preprocess.spacing,
@@ -69,18 +72,20 @@ def _as_published(study: Study, paper: Study, part: str) -> bool:
 
 
 def table1(
-    scans: pd.DataFrame, splits: pd.DataFrame, published: Path | str, note: str = ""
+    scans: pd.DataFrame, splits: pd.DataFrame, published: Path | str, rule: str, note: str = ""
 ) -> pd.DataFrame:
-    """Count scans per modality and split (paper, table 1).
+    """Count scans per modality and split (paper, table 1), with the reason of each difference.
 
     Args:
-        scans: columns scan_id, modality.
+        scans: columns scan_id, dataset, subject, modality.
         splits: columns scan_id, person, split.
         published: the folder `config/published`.
+        rule: how this study divides people.
         note: how this study differs (`differences`).
     """
     paper = read_published(published, 1)
-    joined = with_split(scans[["scan_id", "modality"]], splits)
+    joined = with_split(scans[["scan_id", "dataset", "subject", "modality"]], splits)
+    why = reasons(joined, paper, rule)
     rows = []
     for row in paper.to_dict("records"):
         name = row["Modality"]
@@ -94,7 +99,8 @@ def table1(
         ):
             counted = part if split is None else part[part["split"] == split]
             cells |= {column: str(len(counted)), f"{column} published": row[column]}
-        rows.append(cells | {"note": note if len(part) else _join(ABSENT, note)})
+        cells |= {"reason": why[name], "note": note if len(part) else _join(ABSENT, note)}
+        rows.append(cells)
     return pd.DataFrame(rows)
 
 

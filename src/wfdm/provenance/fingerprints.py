@@ -20,6 +20,8 @@ ENTRIES = {
     "index": "wfdm.data.index",
     "phantom": "wfdm.data.acquisition",
     "split": "wfdm.data.split",
+    "coverage": "wfdm.data.coverage",
+    "near-duplicates": "wfdm.data.near_duplicates",
     "manifest": "wfdm.data.manifest",
     "preprocess": "wfdm.preprocess.session",
     "volumes": "wfdm.preprocess.volumes_table",

@@ -8,6 +8,7 @@ from typing import get_args
 import pandas as pd
 
 from wfdm.config.data import Modality, PhantomDataset, PhantomSource
+from wfdm.data.metadata import load_schema
 from wfdm.data.paths import session_folder, volume_name
 from wfdm.data.table import columns, scan_id, session_key
 from wfdm.errors import UserError
@@ -117,6 +118,7 @@ def _identity(
         "group": "0",
         "modality": modality,
         "path": f"{raw_root}/{folder}/{name}",
+        "state": "raw",
     }
 
 
@@ -133,7 +135,7 @@ def _metadata(dataset: PhantomDataset, seed: int, subject: str, session: str) ->
         "height": f"{height:.2f}",
         "weight": f"{weight:.1f}",
     }
-    fields = {name: "" for name in columns()[8:]}
+    fields = {name: "" for name in load_schema().names}
     fields |= {name: text for name, text in truth.items() if rng.random() < RECORDED[name]}
     if fields["height"] and fields["weight"]:
         fields["BMI"] = f"{weight / height**2:.1f}"
