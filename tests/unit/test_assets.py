@@ -28,7 +28,7 @@ def registry(tmp_path):
 def test_every_registered_asset_has_an_origin_and_a_licence():
     assets = load_registry()
     assert {"sri24", "sri24-head", "medicalnet-resnet50"} <= assets.keys()
-    assert all(asset.licence and (asset.url or asset.package) for asset in assets.values())
+    assert all(asset.licence and asset.origin for asset in assets.values())
 
 
 def test_medicalnet_checksum_is_the_one_medmetric_publishes():

@@ -22,6 +22,8 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data import volumes as volume_files
 from wfdm.errors import UserError
 from wfdm.models import feature_network
+from wfdm.models.compressor import kl
+from wfdm.provenance.records import sha256_of
 from wfdm.training import compressor, losses, scans
 
 STAND_IN = FeatureNetwork(depth=10, weights=None, seed=3)
@@ -41,7 +43,7 @@ def test_kl_is_torchs_summed_over_the_latent_and_averaged_over_the_batch():
     mean, std = rand(3, 4, 2, 2, 2) - 0.5, rand(3, 4, 2, 2, 2, seed=1) + 0.1
     unit = Normal(torch.zeros_like(mean), torch.ones_like(std))
     expected = kl_divergence(Normal(mean, std), unit).flatten(1).sum(1).mean()
-    torch.testing.assert_close(losses.kl(mean, std), expected)
+    torch.testing.assert_close(kl(mean, std), expected)
 
 
 def test_adversarial_terms_are_the_papers_binary_cross_entropies():
@@ -108,7 +110,8 @@ def cohort(tmp_path_factory):
         smooth = torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")[0, 0]
         path = folder / f"{index}.nii.gz"
         nib.save(nib.Nifti1Image(smooth.numpy(), np.diag([2, 2, 2, 1.0])), path)
-        rows.append({"scan_id": f"s{index}", "modality": "T1w", "path": str(path), "split": split})
+        row = {"scan_id": f"s{index}", "modality": "T1w", "path": str(path), "split": split}
+        rows.append(row | {"sha256": sha256_of(path)})
     return pd.DataFrame(rows)
 
 
@@ -137,7 +140,8 @@ def stage(**changes) -> TrainCompressorStage:
 
 
 def run(stage_, cohort, out, cache_mb=100):
-    compressor.train_compressor(stage_, cohort, out, None, cache_mb, 1, 0, "identity")
+    files = compressor.Files(out, cache=out / "cache", cache_mb=cache_mb)
+    compressor.train_compressor(stage_, cohort, files, 1, 0, "identity")
     return pd.read_csv(out / "history.csv")
 
 

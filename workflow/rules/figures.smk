@@ -5,7 +5,7 @@ rule figure2:
     input:
         models=expand(
             results("compressors/{compressor}/model.safetensors"),
-            compressor=study.compressors,
+            compressor=COMPRESSORS,
         ),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
@@ -35,10 +35,10 @@ rule figure2:
             "column",
             [
                 f"{compressor.label}={results(f'compressors/{name}/model.safetensors')}"
-                for name, compressor in study.compressors.items()
+                for name, compressor in COMPRESSORS.items()
             ],
         ),
-        code=fingerprint("figure2"),
+        code=code_of("figure2", *COMPRESSORS),
     message:
         "Figure 2: reconstructions by compressor"
     shell:

@@ -43,7 +43,7 @@ rule table3:
     input:
         rows=expand(
             results("evaluation/reconstruction/{compressor}.csv"),
-            compressor=study.compressors,
+            compressor=COMPRESSORS,
         ),
         floor=results("evaluation/reconstruction/mean_volume.csv"),
         published="config/published/table3.csv",
@@ -67,7 +67,7 @@ rule table3:
             "row",
             [
                 f"{compressor.label}={results(f'evaluation/reconstruction/{name}.csv')}"
-                for name, compressor in study.compressors.items()
+                for name, compressor in COMPRESSORS.items()
             ],
         ),
         note=differences(study),

@@ -9,6 +9,7 @@ import typer
 
 from wfdm.cli import options
 from wfdm.config import stages
+from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
 from wfdm.provenance.records import recorded
 
@@ -25,18 +26,30 @@ def train_compressor(
     splits: options.Splits,
     out: options.Out,
     threads: options.Threads = 1,
-    perceptual: Annotated[Path | None, typer.Option(help="Weights of the feature loss.")] = None,
-    cache_mb: Annotated[int, typer.Option(min=0, help="Memory for volumes, in MB.")] = 1000,
+    perceptual: Annotated[
+        list[Path] | None, typer.Option(help="Weights of the feature loss; LPIPS: then its heads.")
+    ] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Published weights, where nothing is trained.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the cache of standardised volumes.")
+    ] = None,
+    cache_mb: Annotated[int, typer.Option(min=0, help="Most that the cache holds, in MB.")] = 1000,
     workers: Annotated[int, typer.Option(min=0, help="Loading processes.")] = 0,
 ) -> None:
     """Train a compressor (stage A), or go on where a run that was cut off stood."""
+    from wfdm.training.compressor import Files
     from wfdm.training.compressor import train_compressor as train
 
     stage = parse_json(stages.TrainCompressorStage, settings)
-    inputs = [volumes, splits, *([perceptual] if perceptual else [])]
-    with recorded("train-compressor", out, stage, inputs) as run:
+    weights = [*(perceptual or []), *([pretrained] if pretrained else [])]
+    inputs = [volumes, splits, *options.verified(stage.assets(), weights)]
+    files = Files(out.parent, perceptual or [], pretrained, cache, cache_mb)
+    architecture = stage.architecture.implementation
+    with recorded("train-compressor", out, stage, inputs, [architecture]) as run:
         table = options.split_volumes(volumes, splits)
-        train(stage, table, out.parent, perceptual, cache_mb, threads, workers, run.identity)
+        run.results = train(stage, table, files, threads, workers, run.identity)
         run.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]
 
 
@@ -55,7 +68,8 @@ def encode(
     from wfdm.training.latents import encode_shard
 
     stage = parse_json(stages.EncodeStage, settings)
-    with recorded("encode", out, stage, [compressor, volumes]) as run:
+    architecture = read_architecture(compressor.parent).implementation
+    with recorded("encode", out, stage, [compressor, volumes], [architecture]) as run:
         table = read_table(volumes)
         encode_shard(compressor.parent, table, shard, shards, stage.volume, out.parent, threads)
         run.outputs = [out, out.with_suffix(".tsv")]
@@ -134,10 +148,12 @@ def sample_test(
     """Make one synthetic scan for every test scan of a shard, with its modality and metadata."""
     from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.sampling.write import sample_shard
+    from wfdm.training.latents import read_space
 
     stage = parse_json(stages.SampleStage, settings)
+    architecture = read_architecture(Path(read_space(latents.parent).compressor)).implementation
     inputs = [latents, scans, splits, volumes, *([generator] if generator else [])]
-    with recorded("sample", out, stage, inputs) as run:
+    with recorded("sample", out, stage, inputs, [architecture]) as run:
         table = read_scans(scans).drop(columns="person")
         real = table[table["scan_id"].isin(read_table(volumes)["scan_id"])]
         sample_shard(

@@ -11,6 +11,7 @@ import typer
 from wfdm.atomic import write_text
 from wfdm.cli import options
 from wfdm.config import stages
+from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
 from wfdm.provenance.records import recorded
 
@@ -91,7 +92,9 @@ def figure2(
 
     stage = parse_json(stages.FigureStage, settings)
     columns = options.pairs(column)
-    with recorded("figure2", out, stage, [*columns.values(), volumes, splits]) as run:
+    inputs = [*columns.values(), volumes, splits]
+    architectures = [read_architecture(path.parent).implementation for path in columns.values()]
+    with recorded("figure2", out, stage, inputs, architectures) as run:
         device = options.device(threads)
         table = options.split_volumes(volumes, splits)
         folders = {label: path.parent for label, path in columns.items()}

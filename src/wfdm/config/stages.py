@@ -4,7 +4,7 @@ from wfdm.config.base import Section, Size
 from wfdm.config.compressors import Architecture, CompressorTraining
 from wfdm.config.data import PhantomSource, Source, SplitSettings
 from wfdm.config.evaluation import FigureSettings
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 from wfdm.config.generators import DiffusionTraining, NoiseSettings, RectifiedFlow, UNetSettings
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.config.study import Study
@@ -41,13 +41,19 @@ class PreprocessStage(Section):
 
 
 class TrainCompressorStage(Section):
-    """Settings of `wfdm train-compressor`; training is null for the fixed wavelet references."""
+    """Settings of `wfdm train-compressor`; training is null where nothing is to learn."""
 
     seed: int
     name: str
     volume: VolumeSettings
     architecture: Architecture
     training: CompressorTraining | None
+    pretrained: str | None = None
+
+    def assets(self) -> list[str]:
+        """Return the assets that it reads: of the perceptual network, published weights."""
+        network = self.training.perceptual.network if self.training else None
+        return [*(network.assets if network else []), *filter(None, [self.pretrained])]
 
 
 class EncodeStage(Section):
@@ -82,9 +88,10 @@ class SampleStage(Section):
 
 
 class ReconstructionStage(Section):
-    """Settings of `wfdm evaluate reconstruction`."""
+    """Settings of `wfdm evaluate reconstruction` and `floors`."""
 
     volume: VolumeSettings
+    lpips: LpipsNetwork | None
 
 
 class FeaturesStage(Section):
@@ -127,7 +134,13 @@ def train_compressor(study: Study, name: str) -> TrainCompressorStage:
         volume=study.volume,
         architecture=compressor.architecture,
         training=compressor.training,
+        pretrained=compressor.pretrained,
     )
+
+
+def reconstruction(study: Study) -> ReconstructionStage:
+    """Return what the evaluation of compressors reads."""
+    return ReconstructionStage(volume=study.volume, lpips=study.evaluation.lpips)
 
 
 def train_diffusion(study: Study, name: str) -> TrainDiffusionStage:

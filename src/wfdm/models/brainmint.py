@@ -1,20 +1,17 @@
 """Weights of the authors' WaveletFusionAutoencoder (BrainMint 0.1.0), under our names."""
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from wfdm.config.compressors import WaveletFusion
 from wfdm.errors import UserError
 from wfdm.models.wavelet_fusion import WaveletFusionVAE
+from wfdm.models.weights import read_state
 
 PROJECT = "encoder.wavelet_transform.stage1_conv_out.conv.weight"
 FILTER = "encoder.wavelet_transform.stage1.h_conv.weight"
@@ -37,7 +34,7 @@ def import_brainmint(
         UserError: the file cannot be read or holds another model.
     """
     told = "the state dict" if isinstance(source, Mapping) else str(source)
-    read: Mapping[str, Any] = source if isinstance(source, Mapping) else _read(Path(source))
+    read: Mapping[str, Any] = source if isinstance(source, Mapping) else read_state(Path(source))
     weights = read.get("state_dict", read)
     prefixes = [key[: -len(PROJECT)] for key in weights if key.endswith(PROJECT)]
     if len(prefixes) != 1:
@@ -56,18 +53,6 @@ def import_brainmint(
             f"{told} is not a two-level BrainMint WaveletFusionAutoencoder with two blocks a level"
         ) from None
     return module.eval().requires_grad_(False)
-
-
-def _read(path: Path) -> Mapping:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.is_file() and not zipfile.is_zipfile(path):  # torch's format since 1.6
-            raise UserError(f"{path} is neither a torch nor a safetensors file")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as weights: {reason}") from None
 
 
 def _settings(theirs: Mapping[str, Tensor], norm_groups: int) -> WaveletFusion:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.errors import UserError
 from wfdm.models.compressor import Compressor
 
 Filters = Literal["exact", "rounded"]
@@ -76,25 +75,17 @@ class HaarCompressor(Compressor):
     def __init__(self, settings: HaarTransform) -> None:
         super().__init__(settings)
         self.levels, self.filters = settings.levels, settings.haar
+        self.factor = 2**self.levels
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients of `x` (B, 1, D, H, W) and a standard deviation of zero."""
-        check_divides(x, 2**self.levels)
+    def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients of `v` (B, 1, D, H, W) and a standard deviation of zero."""
+        self.check_divides(v)
         for _ in range(self.levels):
-            x = forward(x, self.filters)
-        return x, torch.zeros_like(x)
+            v = forward(v, self.filters)
+        return v, torch.zeros_like(v)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the volume (B, 1, D, H, W) of the coefficients `z`."""
         for _ in range(self.levels):
             z = inverse(z, self.filters)
         return z
-
-
-def check_divides(x: Tensor, factor: int) -> None:
-    """Raise UserError unless every side of the volumes `x` is a multiple of `factor`."""
-    if any(size % factor for size in x.shape[2:]):
-        raise UserError(
-            f"a volume of {'x'.join(map(str, x.shape[2:]))} voxels cannot be compressed: every "
-            f"side must be a multiple of {factor}; change volume.shape"
-        )
