@@ -38,7 +38,7 @@ SMALL = {
 LATENTS = {"wf-vae": (4, 4), "wavelet-vae": (4, 4), "maisi": (4, 4), "ldm": (3, 8), "vq": (4, 4)}
 
 
-def volumes(batch=1, shape=(16, 24, 16)):
+def volumes(batch=1, shape=(8, 16, 8)):
     return torch.rand((batch, 1, *shape), generator=torch.Generator().manual_seed(1))
 
 
@@ -81,7 +81,7 @@ def test_the_protocol(name, tmp_path):
         assert (std >= 0).all()
         assert torch.equal(back.decode(back.encode(x)[0]), made)
     with pytest.raises(UserError, match=f"multiple of {factor}"):
-        module.encode(volumes(shape=(16, 18, 16)))
+        module.encode(volumes(shape=(8, 18, 8)))
 
 
 @pytest.mark.parametrize("name", set(SMALL) - {"vq"})
@@ -121,8 +121,8 @@ def test_the_wavelet_vae_is_the_authors():
     order = [0, 1, 2, 4, 3, 5, 6, 7]
     bands = [8 * second + first for second in order for first in order]
     taken["encoder.0.weight"] = taken["encoder.0.weight"][:, bands]
-    taken["decoder.8.weight"] = taken["decoder.8.weight"][bands]
-    taken["decoder.8.bias"] = taken["decoder.8.bias"][bands]
+    taken["decoder.7.weight"] = taken["decoder.7.weight"][bands]
+    taken["decoder.7.bias"] = taken["decoder.7.bias"][bands]
     heads = {
         "to_mean": theirs.quant_conv_mu.conv,
         "to_log_variance": theirs.quant_conv_log_sigma.conv,
@@ -179,7 +179,7 @@ def test_maisi_and_ldm_are_monais_networks_with_published_weights(tmp_path):
         ("maisi", maisi, {"unet_state_dict": maisi.state_dict()}),
         ("ldm", ldm, old),
     ):
-        file, x = tmp_path / f"{name}.pt", volumes()
+        file, x = tmp_path / f"{name}.pt", volumes(shape=(16, 32, 16))
         torch.save(state, file)
         module = load_pretrained(SMALL[name], file)
         with torch.no_grad():
@@ -229,7 +229,7 @@ def test_checkpointing_keeps_less_and_changes_no_gradient(name):
     kept = {}
     for label, module in (("plain", plain), ("frugal", frugal), ("copy", copy.deepcopy(frugal))):
         kept[label] = saved_bytes(module, volumes())
-    assert kept["frugal"] < 0.7 * kept["plain"]
+    assert kept["frugal"] < 0.8 * kept["plain"]
     assert kept["copy"] == kept["frugal"]
     for one, other in zip(plain.parameters(), frugal.parameters(), strict=True):
         assert one.grad is None or torch.equal(one.grad, other.grad)

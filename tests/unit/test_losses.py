@@ -6,6 +6,7 @@ import torch
 from medmetric.extractors import MedicalNetFeatureExtractor
 from monai.losses import PatchAdversarialLoss
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.distributions import Normal, kl_divergence
 
 from wfdm import models
@@ -13,15 +14,17 @@ from wfdm.config.compressors import (
     AdversarialSettings,
     CompressorTraining,
     HaarTransform,
+    MaisiAutoencoder,
     PerceptualSettings,
+    VectorQuantised,
     WaveletFusion,
 )
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 from wfdm.config.stages import TrainCompressorStage
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data import volumes as volume_files
 from wfdm.errors import UserError
-from wfdm.models import feature_network
+from wfdm.models import feature_network, lpips
 from wfdm.models.compressor import kl
 from wfdm.provenance.records import sha256_of
 from wfdm.training import compressor, losses, scans
@@ -178,6 +181,78 @@ def test_the_cache_does_not_change_the_weights(cohort, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_an_average_is_judged_and_kept_where_asked_for(cohort, tmp_path):
+    run(stage(steps=4, validate_every=2), cohort, tmp_path / "plain")
+    run(stage(steps=4, validate_every=2, ema_decay=0.5), cohort, tmp_path / "average")
+    plain, average = (
+        load_file(tmp_path / n / "last" / "state.safetensors") for n in ("plain", "average")
+    )
+    names = [name for name in plain if name.startswith("module/model/")]
+    assert all(torch.equal(plain[name], average[name]) for name in names)
+    kept = load_file(tmp_path / "average" / "last" / "model.safetensors")
+    for name, value in kept.items():
+        assert torch.equal(value, average[f"module/ema/{name}"])
+    assert any(
+        not torch.equal(value, average[f"module/model/{name}"]) for name, value in kept.items()
+    )
+    assert isinstance(models.load(tmp_path / "average" / "last"), models.Compressor)
+
+
+def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
+    history = run(stage(steps=4, validate_every=2), cohort, tmp_path)
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(shown.Tags()["scalars"]) == set(history) - {"step"}
+    events = shown.Scalars("val_loss")
+    assert [event.step for event in events] == history["step"].tolist() == [2, 4]
+    assert [event.value for event in events] == pytest.approx(history["val_loss"].tolist())
+
+
+def test_speed_and_memory_are_told(cohort, tmp_path):
+    files = compressor.Files(tmp_path)
+    told = compressor.train_compressor(stage(steps=3), cohort, files, 1, 0, "identity")
+    assert told["steps"] == 3
+    assert told["items_per_second"] == pytest.approx(2 / told["seconds_per_step"])
+    assert 50 < told["peak_memory_mb"] < 50_000
+    again = compressor.train_compressor(stage(steps=3), cohort, files, 1, 0, "identity")
+    assert again["steps"] == 0
+
+
+def test_checkpointing_changes_nothing_in_half_precision_either(cohort, tmp_path):
+    half = {"steps": 3, "precision": "bf16-mixed"}
+    plain = run(stage(**half), cohort, tmp_path / "plain")
+    frugal = run(stage(**half, checkpointing=True), cohort, tmp_path / "frugal")
+    assert plain.equals(frugal)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        VectorQuantised(kind="vq-vae", channels=(8, 8), codes=16),
+        MaisiAutoencoder(kind="maisi", channels=(8, 8), norm_groups=4),
+    ],
+)
+def test_other_architectures_train_by_the_same_objective(architecture, cohort, tmp_path):
+    history = run(stage(architecture=architecture, steps=4, validate_every=2), cohort, tmp_path)
+    term = "commitment" if architecture.kind == "vq-vae" else "kl"
+    assert list(history)[:3] == ["step", "reconstruction", term]
+    assert models.load(tmp_path).settings == architecture
+
+
+def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
+    torch.manual_seed(0)
+    net = lpips.Lpips("alex")
+    backbone = {f"features.{key}": value for key, value in net.features.state_dict().items()}
+    torch.save(backbone, tmp_path / "backbone.pth")
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, len(h), 1, 1) for i, h in enumerate(net.heads)}
+    torch.save(heads, tmp_path / "heads.pth")
+    settings = PerceptualSettings(network=LpipsNetwork(every=4))
+    files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
+    big = stage(steps=2, validate_every=1, crop=SHAPE, perceptual=settings)
+    compressor.train_compressor(big, cohort, files, 1, 0, "identity")
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert (history["perceptual"] > 0).all()
+
+
 def test_a_fixed_compressor_is_only_measured(cohort, tmp_path):
     fixed = stage(architecture=HaarTransform(kind="haar", levels=2), train=False)
     history = run(fixed, cohort, tmp_path)
@@ -185,6 +260,18 @@ def test_a_fixed_compressor_is_only_measured(cohort, tmp_path):
     assert isinstance(models.load(tmp_path), models.Compressor)
     rounded = stage(architecture=HaarTransform(kind="haar", levels=2, haar="rounded"), train=False)
     assert run(rounded, cohort, tmp_path)["val_loss"][0] > 1e-5
+
+
+def test_published_weights_are_measured_and_kept(cohort, tmp_path):
+    architecture = MaisiAutoencoder(kind="maisi", channels=(8, 8), norm_groups=4)
+    weights = models.build(architecture).net.state_dict()
+    torch.save(weights, tmp_path / "maisi.pt")
+    files = compressor.Files(tmp_path, pretrained=tmp_path / "maisi.pt")
+    fixed = stage(architecture=architecture, train=False)
+    assert compressor.train_compressor(fixed, cohort, files, 1, 0, "identity") == {}
+    kept = models.load(tmp_path).net.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in weights.items())
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
 
 
 class Numbered:

@@ -18,7 +18,7 @@ from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
 from wfdm.data.table import read_table, rows_of
 from wfdm.errors import UserError
-from wfdm.evaluation.tables import differences
+from wfdm.evaluation.tables import BY_MODALITY, differences
 from wfdm.provenance.fingerprints import fingerprint
 
 # The `wfdm` command is the one of the environment that Snakemake runs in.

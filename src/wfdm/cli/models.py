@@ -11,6 +11,7 @@ from wfdm.cli import options
 from wfdm.config import stages
 from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
+from wfdm.errors import UserError
 from wfdm.provenance.records import recorded
 
 app = typer.Typer()
@@ -51,6 +52,43 @@ def train_compressor(
         table = options.split_volumes(volumes, splits)
         run.results = train(stage, table, files, threads, workers, run.identity)
         run.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]
+
+
+@app.command()
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Weights of BrainMint's WaveletFusionAutoencoder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the compressor to make.")],
+    norm_groups: Annotated[
+        int, typer.Option(min=1, help="Groups of its normalisations; weights do not show them.")
+    ] = 32,
+) -> None:
+    """Make a compressor of the authors' weights: sizes and rounding are read off them."""
+    from wfdm.models import import_brainmint, save
+
+    model = out / "model.safetensors"
+    with recorded("exchange", model, None, [file]) as run:
+        save(out, import_brainmint(file, norm_groups))
+        run.outputs = [model, out / "config.json"]
+
+
+@app.command()
+def export_checkpoint(
+    folder: Annotated[Path, typer.Argument(help="Folder of a WF-VAE or WF-SA-VAE.")],
+    out: Annotated[Path, typer.Option(help="Torch file to make: a plain state dict.")],
+) -> None:
+    """Write a wavelet-fusion compressor as BrainMint's WaveletFusionAutoencoder loads it."""
+    import torch
+
+    from wfdm.atomic import atomic_path
+    from wfdm.models import export_brainmint, load
+    from wfdm.models.wavelet_fusion import WaveletFusionVAE
+
+    with recorded("exchange", out, None, [folder / "model.safetensors", folder / "config.json"]):
+        module = load(folder)
+        if not isinstance(module, WaveletFusionVAE):
+            raise UserError(f"{folder} holds no wavelet-fusion compressor, so BrainMint has none")
+        with atomic_path(out) as temporary:
+            torch.save(export_brainmint(module), temporary)
 
 
 @app.command()

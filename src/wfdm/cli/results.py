@@ -47,13 +47,17 @@ def table3(
     published: options.Published,
     out: options.Out,
     note: Note = "",
+    modality: Annotated[
+        str | None, typer.Option(help="Only its scans: tables 8 to 11 instead of 3.")
+    ] = None,
 ) -> None:
-    """Reconstruction by compressor."""
+    """Reconstruction by compressor; with a modality, its table of the appendix."""
     from wfdm.evaluation import tables as made
 
+    chosen = options.check_modality(modality) if modality else None
     rows = options.pairs(row)
     with recorded("tables", out, None, [*rows.values(), floor, published]):
-        made.write_csv(made.table3(rows, floor, published.parent, note), out)
+        made.write_csv(made.table3(rows, floor, published.parent, note, chosen), out)
 
 
 @tables.command()
@@ -76,6 +80,16 @@ def metrics(row: options.Row, out: options.Out) -> None:
     rows = options.pairs(row)
     with recorded("tables", out, None, rows.values()):
         write_text(out, json.dumps(made.metrics(rows), indent=1) + "\n")
+
+
+@figures.command()
+def figure1(settings: options.Settings, out: Picture) -> None:
+    """The configured compressor and generator, with their true shapes."""
+    from wfdm.figures.architecture import figure1 as draw
+
+    stage = parse_json(stages.ArchitectureStage, settings)
+    with recorded("figure1", out, stage, []) as run:
+        run.outputs = list(draw(stage, out.with_suffix("")))
 
 
 @figures.command()

@@ -26,5 +26,7 @@ class EvaluationSettings(Section):
 class FigureSettings(Section):
     """The paper's figures."""
 
-    generator: str = Field("wfdm", description="figure 1: this generator and its compressor")
+    generator: str | None = Field(
+        "wfdm", description="figure 1: this generator and its compressor; null draws none"
+    )
     dpi: Positive = Field(200, description="of the PNG beside each PDF")

@@ -111,6 +111,18 @@ class SynthesisStage(Section):
     diversity_pairs: int
 
 
+class ArchitectureStage(Section):
+    """Settings of `wfdm figures figure1`."""
+
+    label: str
+    compressor: str
+    volume: VolumeSettings
+    architecture: Architecture
+    unet: UNetSettings
+    sampling_steps: int
+    dpi: int
+
+
 class FigureStage(Section):
     """Settings of `wfdm figures`."""
 
@@ -162,6 +174,23 @@ def sample(study: Study, name: str) -> SampleStage:
     generator = _generator(study, name)
     steps = None if isinstance(generator, NoiseSettings) else generator.sampling_steps
     return SampleStage(seed=study.seed, name=name, sampling_steps=steps)
+
+
+def architecture(study: Study) -> ArchitectureStage:
+    """Return what figure 1 reads."""
+    generator = _generator(study, str(study.figures.generator))
+    if isinstance(generator, NoiseSettings):
+        raise UserError("figures.generator is of kind 'noise'; name a trained generator, or null")
+    compressor = study.compressors[generator.compressor]
+    return ArchitectureStage(
+        label=generator.label,
+        compressor=compressor.label,
+        volume=study.volume,
+        architecture=compressor.architecture,
+        unet=generator.unet,
+        sampling_steps=generator.sampling_steps,
+        dpi=study.figures.dpi,
+    )
 
 
 def synthesis(study: Study, name: str) -> SynthesisStage:

@@ -118,7 +118,7 @@ class Study(Section):
         64, description="parts that encoding and sampling are cut into: one cluster job each"
     )
     cache_mb: int = Field(
-        8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
+        600_000, ge=0, description="disk for standardised volumes, in MB (14 each); 0: no cache"
     )
 
     @field_validator("compressors", "generators", mode="before")

@@ -22,7 +22,6 @@ METRICS = ("PSNR", "SSIM", "MS-SSIM", "MSE", "LPIPS")
 COLUMNS = ("scan_id", "modality", *METRICS)
 LATENT = ("compression", "channels")
 """columns of a compressor's latent: 1/f per side, and its channels"""
-RANGES = "PSNR, SSIM, MS-SSIM, LPIPS on values clamped to [0, 1], MSE on values as they are"
 SSIM_WINDOW = 11
 
 

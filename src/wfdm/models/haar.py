@@ -21,7 +21,7 @@ BANDS = ("LLL", "LLH", "LHL", "HLL", "LHH", "HLH", "HHL", "HHH")
 _SPLIT = tuple(sorted(BANDS, key=lambda band: band.replace("L", "0")))
 _TO_BANDS = tuple(_SPLIT.index(band) for band in BANDS)
 _TO_SPLIT = tuple(BANDS.index(band) for band in _SPLIT)
-_ENTRY = {"exact": 8**-0.5, "rounded": 0.3536}
+ENTRY = {"exact": 8**-0.5, "rounded": 0.3536}
 
 
 def forward(x: Tensor, filters: Filters = "exact") -> Tensor:
@@ -46,7 +46,7 @@ def forward(x: Tensor, filters: Filters = "exact") -> Tensor:
     for axis in (2, 3, 4):
         pairs = [part.unflatten(axis, (-1, 2)).unbind(axis + 1) for part in parts]
         parts = [band for first, second in pairs for band in (first + second, first - second)]
-    return torch.cat([parts[index] for index in _TO_BANDS], dim=1) * _ENTRY[filters]
+    return torch.cat([parts[index] for index in _TO_BANDS], dim=1) * ENTRY[filters]
 
 
 def inverse(coefficients: Tensor, filters: Filters = "exact") -> Tensor:
@@ -54,7 +54,7 @@ def inverse(coefficients: Tensor, filters: Filters = "exact") -> Tensor:
 
     The transposed transform, which for exact filters is the inverse.
     """
-    bands = (coefficients * _ENTRY[filters]).chunk(8, dim=1)
+    bands = (coefficients * ENTRY[filters]).chunk(8, dim=1)
     parts = [bands[index] for index in _TO_SPLIT]
     for axis in (4, 3, 2):
         pairs = zip(parts[::2], parts[1::2], strict=True)

@@ -26,6 +26,7 @@ ENTRIES = {
     "preprocess": "wfdm.preprocess.session",
     "volumes": "wfdm.preprocess.volumes_table",
     "standardise": "wfdm.data.volumes",
+    "exchange": "wfdm.models.brainmint",
     "train-compressor": "wfdm.training.compressor",
     "encode": "wfdm.training.latents",
     "train-diffusion": "wfdm.training.diffusion",
@@ -35,6 +36,7 @@ ENTRIES = {
     "features": "wfdm.evaluation.features",
     "synthesis": "wfdm.evaluation.synthesis",
     "tables": "wfdm.evaluation.tables",
+    "figure1": "wfdm.figures.architecture",
     "figure2": "wfdm.figures.reconstructions",
     "figure3": "wfdm.figures.samples",
 }
