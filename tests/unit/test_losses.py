@@ -198,6 +198,26 @@ def test_an_average_is_judged_and_kept_where_asked_for(cohort, tmp_path):
     assert isinstance(models.load(tmp_path / "average" / "last"), models.Compressor)
 
 
+def test_a_training_cut_off_at_any_step_ends_in_the_same_weights(cohort, tmp_path, monkeypatch):
+    codebook = VectorQuantised(kind="vq-vae", channels=(8, 8), codes=16)
+    settings = stage(architecture=codebook, steps=6, validate_every=2, ema_decay=0.5)
+    run(settings, cohort, tmp_path / "whole")
+    step = compressor.StageA.step
+
+    def cut_off(self, running, batch, generator):
+        if running.step == 5:
+            raise KeyboardInterrupt
+        return step(self, running, batch, generator)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(compressor.StageA, "step", cut_off)
+        run(settings, cohort, tmp_path / "parts")
+    run(settings, cohort, tmp_path / "parts")
+    for name in ("model.safetensors", "last/model.safetensors", "last/state.safetensors"):
+        whole, parts = (tmp_path / folder / name for folder in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes(), name
+
+
 def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
     history = run(stage(steps=4, validate_every=2), cohort, tmp_path)
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -245,7 +265,7 @@ def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
     torch.save(backbone, tmp_path / "backbone.pth")
     heads = {f"lin{i}.model.1.weight": torch.rand(1, len(h), 1, 1) for i, h in enumerate(net.heads)}
     torch.save(heads, tmp_path / "heads.pth")
-    settings = PerceptualSettings(network=LpipsNetwork(every=4))
+    settings = PerceptualSettings(network=None, lpips=LpipsNetwork(every=4))
     files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
     big = stage(steps=2, validate_every=1, crop=SHAPE, perceptual=settings)
     compressor.train_compressor(big, cohort, files, 1, 0, "identity")

@@ -81,9 +81,9 @@ def settings(stage):
     return stage.model_dump_json()
 
 
-def weights(network):
+def weights(chosen):
     """Return the assets of a feature network; none for a declared stand-in or no network."""
-    return [asset(name) for name in network.assets] if network else []
+    return [asset(name) for name in chosen.assets] if chosen else []
 
 
 def option(name, values):
@@ -161,7 +161,7 @@ def code_of(stage, *compressors):
 def perceptual_weights(wildcards):
     """Return the weights of the perceptual network, where it has an asset."""
     training = training_of(wildcards)
-    return weights(training.perceptual.network) if training else []
+    return weights(training.perceptual) if training else []
 
 
 def trained_generator(wildcards):

@@ -137,14 +137,29 @@ def read_architecture(folder: Path) -> Architecture:
 class PerceptualSettings(Section):
     """The feature reconstruction loss of stage A."""
 
-    network: FeatureNetwork | LpipsNetwork | None = Field(
+    network: FeatureNetwork | None = Field(
         FeatureNetwork(depth=10, weights="medicalnet-resnet10"),
         description="the paper names no network; 3D features see 3D structure; null: no term",
     )
     stages: Literal[1, 2, 3, 4] = Field(
-        4, description="first stages of a 3D network that count; our choice: all"
+        4, description="first stages of that network that count; our choice: all"
+    )
+    lpips: LpipsNetwork | None = Field(
+        None, description="slices in LPIPS instead; network is then null"
     )
     weight: float = Field(0.3, ge=0, description="authors' tests")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> "PerceptualSettings":
+        if self.network and self.lpips:
+            raise ValueError("give either network or lpips; the other must be null")
+        return self
+
+    @property
+    def assets(self) -> list[str]:
+        """The assets that the term needs, in the order of its weights."""
+        chosen = self.network or self.lpips
+        return chosen.assets if chosen else []
 
 
 class AdversarialSettings(Section):

@@ -52,8 +52,8 @@ class TrainCompressorStage(Section):
 
     def assets(self) -> list[str]:
         """Return the assets that it reads: of the perceptual network, published weights."""
-        network = self.training.perceptual.network if self.training else None
-        return [*(network.assets if network else []), *filter(None, [self.pretrained])]
+        perceptual = self.training.perceptual.assets if self.training else []
+        return [*perceptual, *filter(None, [self.pretrained])]
 
 
 class EncodeStage(Section):

@@ -14,7 +14,6 @@ from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
 from wfdm.config.compressors import AdversarialSettings, CompressorTraining
-from wfdm.config.features import LpipsNetwork
 from wfdm.config.stages import TrainCompressorStage
 from wfdm.errors import UserError
 from wfdm.models import feature_network, lpips, registry
@@ -161,9 +160,8 @@ class StageA:
 
     def validate(self, run: Run, index: int) -> float:
         """Return L1 plus weighted perceptual loss of a whole volume's mean reconstruction."""
-        real = torch.from_numpy(self.validation[index].astype(np.float32))[None].to(
-            run.fabric.device
-        )
+        volume = torch.from_numpy(self.validation[index].astype(np.float32))
+        real = volume[None].to(run.fabric.device)
         with run.fabric.autocast():
             fake = self.judged.decode(self.judged.encode(real)[0])
         loss = (fake.float() - real).abs().mean()
@@ -201,13 +199,13 @@ def _discriminator(settings: AdversarialSettings) -> nn.Module:
 
 
 def _perceptual(settings: CompressorTraining, weights: Sequence[Path]) -> nn.Module | None:
-    network = settings.perceptual.network
-    if network is None:
+    chosen = settings.perceptual
+    if chosen.lpips is not None:
+        return lpips.load(chosen.lpips, *weights)
+    if chosen.network is None:
         return None
-    if isinstance(network, LpipsNetwork):
-        return lpips.load(network, *weights)
-    features, _, _ = feature_network.build(network, weights[0] if weights else None)
-    return losses.Perceptual(features, settings.perceptual.stages)
+    features, _, _ = feature_network.build(chosen.network, weights[0] if weights else None)
+    return losses.Perceptual(features, chosen.stages)
 
 
 def _check_sizes(stage: TrainCompressorStage, settings: CompressorTraining, factor: int) -> None:
