@@ -35,7 +35,7 @@ rule tables:
     input:
         results("data/coverage.tsv"),
         results("data/near_duplicates.tsv"),
-        expand(results("tables/table{number}.csv"), number=[1, 3, 4]),
+        expand(results("tables/table{number}.csv"), number=[1, 3, 4, 8, 9, 10, 11]),
         results("tables/metrics.json"),
 
 
@@ -43,7 +43,7 @@ rule figures:
     input:
         expand(
             results("figures/figure{number}.{kind}"),
-            number=[2, 3],
+            number=[*([1] if study.figures.generator else []), 2, 3],
             kind=["pdf", "png"],
         ),
 

@@ -15,7 +15,7 @@ from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import floors, tables
-from wfdm.evaluation.reconstruction import COLUMNS
+from wfdm.evaluation.reconstruction import COLUMNS, LATENT
 from wfdm.evaluation.synthesis import COLUMNS as SYNTHESIS_COLUMNS
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published"
@@ -150,6 +150,30 @@ def test_table_3_keeps_the_papers_order_and_puts_our_rows_last(table3):
     own = table.set_index("Model").loc[floors.SAME_ANSWER]
     assert (own["PSNR"], own["PSNR published"]) == ("15.50", "")
     assert "not in the paper" in own["note"]
+
+
+def test_tables_8_to_11_hold_one_modality(tmp_path):
+    rows = [
+        [f"A/sub-{i}_{modality}", modality, psnr, 0.9, 0.95, 0.001, 0.1, "1/4", 4]
+        for i, (modality, psnr) in enumerate((("T1w", 20.0), ("T1w", 22.0), ("FLAIR", 30.0)))
+    ]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *LATENT])
+    tables.write_csv(table, tmp_path / "wf.csv")
+    floor = reconstruction_csv(tmp_path / "floors.csv", [15], reference=floors.SAME_ANSWER)
+    for modality, number in tables.BY_MODALITY.items():
+        made = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", modality)
+        row = made.set_index("Model").loc["WF-VAE"]
+        printed = published(number, "Model").loc["WF-VAE"]
+        assert row["PSNR published"] == printed["PSNR"]
+        scans = table[table["modality"] == modality]
+        assert row["n"] == str(len(scans))
+        wanted = f"{scans['PSNR'].mean():.2f}" if len(scans) else ""
+        assert row["PSNR"] == wanted
+        assert "clamped to [0, 1], MSE unclamped" in row["note"]
+    flair = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", "FLAIR")
+    cells = flair.set_index("Model").loc["WF-VAE"]
+    assert (cells["Compression"], cells["Latent chans"]) == ("1/4", "4")
+    assert cells["LPIPS"] == "0.1000" and "LPIPS: not measured" not in cells["note"]
 
 
 def test_tables_are_the_same_bytes_every_time(table3, tmp_path):

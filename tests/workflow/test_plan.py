@@ -30,6 +30,10 @@ def test_the_study_without_data_says_what_to_place_where():
     told = [line for line in printed.splitlines() if "No data at data/BrainScape" in line]
     assert len(told) == 1
     assert "place the raw scans there" in told[0]
+    told = [line for line in printed.splitlines() if "published weights are not placed" in line]
+    assert len(told) == 1
+    for name in ("aldm-vqgan", "brainsynth-vqvae", "ldm-vae", "maisi-vae"):
+        assert f"{name} (resources/assets/" in told[0]
 
 
 @pytest.mark.parametrize(

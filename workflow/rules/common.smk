@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from wfdm.config import files, stages
 from wfdm.config.data import PhantomSource
@@ -17,7 +18,7 @@ from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
 from wfdm.data.table import IDENTITY, read_table, rows_of
 from wfdm.errors import UserError
-from wfdm.evaluation.tables import differences
+from wfdm.evaluation.tables import BY_MODALITY, differences
 from wfdm.provenance.fingerprints import fingerprint
 
 # The `wfdm` command is the one of the environment that Snakemake runs in.
@@ -30,7 +31,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 PHANTOM_OF = {
     dataset.name: source for source in PHANTOMS for dataset in source.datasets
@@ -38,11 +38,35 @@ PHANTOM_OF = {
 ASSET_NAMES = {entry.file: name for name, entry in load_registry().items()}
 
 
+def asset(name):
+    """Return where an asset lies."""
+    return f"{study.assets}/{find(name).file}"
+
+
+# Rows of table 3 with published weights are optional: without the file the row is left out.
+ABSENT = {
+    name: compressor.pretrained
+    for name, compressor in study.compressors.items()
+    if compressor.pretrained and not Path(asset(compressor.pretrained)).is_file()
+}
+COMPRESSORS = {
+    name: compressor
+    for name, compressor in study.compressors.items()
+    if name not in ABSENT
+}
+if ABSENT and workflow.is_main_process:
+    told = ", ".join(f"{name} ({asset(needed)})" for name, needed in ABSENT.items())
+    logger.warning(
+        f"Left out, because their published weights are not placed: {told}; "
+        "config/assets.yaml says where they come from."
+    )
+
+
 wildcard_constraints:
     dataset=r"[A-Za-z0-9]+",
     place=r"sub-[A-Za-z0-9+-]+(/ses-[A-Za-z0-9+-]+)?/anat",
     session=r"sub-[A-Za-z0-9+-]+(_ses-[A-Za-z0-9+-]+)?(_run-\d+)?",
-    compressor="|".join(study.compressors),
+    compressor="|".join(COMPRESSORS),
     generator="|".join(study.generators),
     shard=r"\d{4}",
     batch=r"\d{5}",
@@ -58,14 +82,9 @@ def settings(stage):
     return stage.model_dump_json()
 
 
-def asset(name):
-    """Return where an asset lies."""
-    return f"{study.assets}/{find(name).file}"
-
-
-def weights(network):
-    """Return the asset of a feature network, or nothing for a declared stand-in."""
-    return [asset(network.weights)] if network and network.weights else []
+def weights(chosen):
+    """Return the assets of a feature network; none for a declared stand-in or no network."""
+    return [asset(name) for name in chosen.assets] if chosen else []
 
 
 def option(name, values):
@@ -134,14 +153,26 @@ def source_folders(_):
 
 
 def training_of(wildcards):
-    """Return how a compressor is trained; None for the fixed references."""
-    return study.compressors[wildcards.compressor].training
+    """Return how a compressor is trained; None for fixed and pretrained ones."""
+    return COMPRESSORS[wildcards.compressor].training
+
+
+def pretrained_weights(wildcards):
+    """Return the published weights of a compressor, where it has some."""
+    name = COMPRESSORS[wildcards.compressor].pretrained
+    return [asset(name)] if name else []
+
+
+def code_of(stage, *compressors):
+    """Return the code fingerprint of a stage that works with these compressors."""
+    rows = [COMPRESSORS[name] for name in compressors]
+    return fingerprint(stage, *(row.architecture.implementation for row in rows))
 
 
 def perceptual_weights(wildcards):
     """Return the weights of the perceptual network, where it has an asset."""
     training = training_of(wildcards)
-    return weights(training.perceptual.network) if training else []
+    return weights(training.perceptual) if training else []
 
 
 def trained_generator(wildcards):
@@ -151,8 +182,19 @@ def trained_generator(wildcards):
     return [results(f"generators/{wildcards.generator}/model.safetensors")]
 
 
+def compressor_of(generator):
+    """Return the name of the compressor that a generator works with."""
+    name = study.generators[generator].compressor
+    if name in ABSENT:
+        raise WorkflowError(
+            f"generator '{generator}' needs compressor '{name}', whose weights are not placed at "
+            f"{asset(ABSENT[name])}"
+        )
+    return name
+
+
 def of_compressor(path):
     """Return an input function: `path` for the compressor that a generator works with."""
     return lambda wildcards: results(path).format(
-        compressor=study.generators[wildcards.generator].compressor
+        compressor=compressor_of(wildcards.generator)
     )

@@ -25,10 +25,10 @@ rule asset:
         runtime=60,
     params:
         name=lambda wildcards: ASSET_NAMES[wildcards.file],
-        sha256=lambda wildcards: find(ASSET_NAMES[wildcards.file]).sha256,
+        checksum=lambda wildcards: find(ASSET_NAMES[wildcards.file]).checksum,
         code=fingerprint("asset"),
     message:
-        "Retrieve {wildcards.file} and verify its sha256"
+        "Retrieve {wildcards.file} and verify its checksum"
     shell:
         "wfdm asset {params.name:q} --out {output:q} 2>&1 | tee {log:q}"
 

@@ -20,7 +20,7 @@ def asset(
     out: options.Out,
     file: Annotated[Path | None, typer.Option(help="Take this file instead of fetching.")] = None,
 ) -> None:
-    """Retrieve an asset and verify its sha256."""
+    """Retrieve an asset and verify its checksum."""
     from wfdm.data.assets import retrieve
 
     with recorded("asset", out, None, []) as run:

@@ -25,6 +25,7 @@ Shard = Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")
 Shards = Annotated[int, typer.Option(min=1, help="Number of shards in all.")]
 Row = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each row.")]
 Column = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each column.")]
+Lpips = Annotated[list[Path] | None, typer.Option(help="Backbone of LPIPS, then its heads.")]
 Published = Annotated[Path, typer.Option(help="The paper's table, as CSV.")]
 
 
@@ -51,6 +52,24 @@ def check_modality(name: str) -> Modality:
 def modality_paths(texts: list[str]) -> dict[Modality, Path]:
     """Return {modality: path} from MODALITY=PATH texts; raise UserError for another modality."""
     return {check_modality(name): path for name, path in pairs(texts).items()}
+
+
+def verified(assets: list[str], files: list[Path] | None) -> list[Path]:
+    """Return the files, once each is known to be the asset that the settings name for it.
+
+    Raises UserError for another number of files, a missing one, or a wrong checksum.
+    """
+    from wfdm.data.assets import verify
+
+    given = files or []
+    if len(assets) != len(given):
+        raise UserError(
+            f"the settings name {len(assets)} assets ({', '.join(assets) or 'none'}), but "
+            f"{len(given)} files are given"
+        )
+    for name, path in zip(assets, given, strict=True):
+        verify(name, path)
+    return given
 
 
 def device(threads: int) -> str:

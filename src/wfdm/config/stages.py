@@ -6,7 +6,7 @@ from wfdm.config.base import Section, Size
 from wfdm.config.compressors import Architecture, CompressorTraining
 from wfdm.config.data import PhantomSource, Source, SplitSettings
 from wfdm.config.evaluation import FigureSettings
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 from wfdm.config.generators import DiffusionTraining, NoiseSettings, RectifiedFlow, UNetSettings
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.config.study import Study
@@ -57,13 +57,19 @@ class PreprocessStage(Section):
 
 
 class TrainCompressorStage(Section):
-    """Settings of `wfdm train-compressor`; training is null for the fixed wavelet references."""
+    """Settings of `wfdm train-compressor`; training is null where nothing is to learn."""
 
     seed: int
     name: str
     volume: VolumeSettings
     architecture: Architecture
     training: CompressorTraining | None
+    pretrained: str | None = None
+
+    def assets(self) -> list[str]:
+        """Return the assets that it reads: of the perceptual network, published weights."""
+        perceptual = self.training.perceptual.assets if self.training else []
+        return [*perceptual, *filter(None, [self.pretrained])]
 
 
 class EncodeStage(Section):
@@ -98,9 +104,10 @@ class SampleStage(Section):
 
 
 class ReconstructionStage(Section):
-    """Settings of `wfdm evaluate reconstruction`."""
+    """Settings of `wfdm evaluate reconstruction` and `floors`."""
 
     volume: VolumeSettings
+    lpips: LpipsNetwork | None
 
 
 class FeaturesStage(Section):
@@ -118,6 +125,18 @@ class SynthesisStage(Section):
     name: str
     volume: VolumeSettings
     diversity_pairs: int
+
+
+class ArchitectureStage(Section):
+    """Settings of `wfdm figures figure1`."""
+
+    label: str
+    compressor: str
+    volume: VolumeSettings
+    architecture: Architecture
+    unet: UNetSettings
+    sampling_steps: int
+    dpi: int
 
 
 class FigureStage(Section):
@@ -157,7 +176,13 @@ def train_compressor(study: Study, name: str) -> TrainCompressorStage:
         volume=study.volume,
         architecture=compressor.architecture,
         training=compressor.training,
+        pretrained=compressor.pretrained,
     )
+
+
+def reconstruction(study: Study) -> ReconstructionStage:
+    """Return what the evaluation of compressors reads."""
+    return ReconstructionStage(volume=study.volume, lpips=study.evaluation.lpips)
 
 
 def train_diffusion(study: Study, name: str) -> TrainDiffusionStage:
@@ -179,6 +204,23 @@ def sample(study: Study, name: str) -> SampleStage:
     generator = _generator(study, name)
     steps = None if isinstance(generator, NoiseSettings) else generator.sampling_steps
     return SampleStage(seed=study.seed, name=name, sampling_steps=steps)
+
+
+def architecture(study: Study) -> ArchitectureStage:
+    """Return what figure 1 reads."""
+    generator = _generator(study, str(study.figures.generator))
+    if isinstance(generator, NoiseSettings):
+        raise UserError("figures.generator is of kind 'noise'; name a trained generator, or null")
+    compressor = study.compressors[generator.compressor]
+    return ArchitectureStage(
+        label=generator.label,
+        compressor=compressor.label,
+        volume=study.volume,
+        architecture=compressor.architecture,
+        unet=generator.unet,
+        sampling_steps=generator.sampling_steps,
+        dpi=study.figures.dpi,
+    )
 
 
 def synthesis(study: Study, name: str) -> SynthesisStage:

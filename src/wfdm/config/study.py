@@ -6,13 +6,19 @@ Where a reason says "paper" or "authors' code" the value is published; every oth
 our choice and says why.
 """
 
-from pydantic import Field, model_validator
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from wfdm.config.base import Positive, Section
 from wfdm.config.compressors import (
     CompressorSettings,
     CompressorTraining,
     HaarTransform,
+    KLAutoencoder,
+    MaisiAutoencoder,
+    VectorQuantised,
+    WaveletAutoencoder,
     WaveletFusion,
 )
 from wfdm.config.data import (
@@ -51,6 +57,43 @@ class Study(Section):
     volume: VolumeSettings = VolumeSettings()
     compressors: dict[str, CompressorSettings] = Field(
         {
+            "aldm-vqgan": CompressorSettings(
+                label="ALDM VQ-GAN",
+                architecture=VectorQuantised(kind="vq-vae"),
+                pretrained="aldm-vqgan",
+            ),
+            "brainsynth-vqvae": CompressorSettings(
+                label="BrainSynth VQ-VAE",
+                architecture=VectorQuantised(
+                    kind="vq-vae",
+                    channels=(72, 72, 144),
+                    res_layers=3,
+                    codes=256,
+                    code_channels=256,
+                    symmetric=False,
+                ),
+                pretrained="brainsynth-vqvae",
+            ),
+            "ldm-vae": CompressorSettings(
+                label="LDM-VAE",
+                architecture=KLAutoencoder(kind="autoencoder-kl"),
+                pretrained="ldm-vae",
+            ),
+            "vae-gan": CompressorSettings(
+                label="VAE-GAN (BrainScape)",
+                architecture=MaisiAutoencoder(kind="maisi"),
+                training=CompressorTraining(),
+            ),
+            "maisi-vae": CompressorSettings(
+                label="MAISI VAE-GAN",
+                architecture=MaisiAutoencoder(kind="maisi"),
+                pretrained="maisi-vae",
+            ),
+            "wavelet-vae": CompressorSettings(
+                label="Wavelet VAE",
+                architecture=WaveletAutoencoder(kind="wavelet-vae"),
+                training=CompressorTraining(),
+            ),
             "wf-vae": CompressorSettings(
                 label="WF-VAE",
                 architecture=WaveletFusion(kind="wavelet-fusion"),
@@ -70,7 +113,7 @@ class Study(Section):
                 architecture=HaarTransform(kind="haar", levels=2),
             ),
         },
-        description="the rows of table 3, by name",
+        description="the rows of table 3, by name; null removes an inherited one",
     )
     generators: dict[str, GeneratorSettings] = Field(
         {
@@ -90,8 +133,16 @@ class Study(Section):
         20, description="our choice: preprocessed by one job of a cluster; about 1,600"
     )
     cache_mb: int = Field(
-        8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
+        600_000, ge=0, description="disk for standardised volumes, in MB (14 each); 0: no cache"
     )
+
+    @field_validator("compressors", "generators", mode="before")
+    @classmethod
+    def _without_removed(cls, rows: Any) -> Any:
+        """Drop the rows that a configuration file set to null."""
+        if isinstance(rows, dict):
+            return {name: row for name, row in rows.items() if row is not None}
+        return rows
 
     @model_validator(mode="after")
     def _names_resolve(self) -> "Study":

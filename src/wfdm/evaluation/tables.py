@@ -19,6 +19,10 @@ from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL
 from wfdm.evaluation.cohort import reasons
 
+BY_MODALITY = {"T1w": 8, "T2w": 9, "T1Gd": 10, "FLAIR": 11}
+"""tables of appendix A"""
+LATENT = ("Compression", "Latent chans")
+RANGES = "PSNR, SSIM, MS-SSIM, LPIPS of values clamped to [0, 1], MSE unclamped"
 ABSENT = "not in this study"
 OWN = "not in the paper"
 
@@ -109,26 +113,38 @@ def table3(
     floors: Path | str,
     published: Path | str,
     note: str = "",
+    modality: str | None = None,
 ) -> pd.DataFrame:
-    """Reconstruction metrics as plain means over all test scans (paper, table 3).
+    """Reconstruction metrics as plain means over test scans (paper, tables 3 and 8 to 11).
 
     Args:
         compressors: per-scan CSV of `evaluate_compressor` by the compressor's label.
         floors: per-scan CSV of `mean_volume_rows`.
         published: the folder `config/published`.
         note: how this study differs (`differences`).
+        modality: only its scans, beside its table of appendix A; by default all scans, each of
+            the same weight, beside table 3.
     """
-    ours = [_mean_row(label, pd.read_csv(path)) for label, path in compressors.items()]
-    by_reference = pd.read_csv(floors).groupby("reference", sort=True)
-    ours += [_mean_row(str(reference), scans) for reference, scans in by_reference]
-    note = _join(note, "LPIPS: no backbone among the assets")
-    paper = read_published(published, 3)
-    return _beside(ours, paper, ("LPIPS", "SSIM", "MS-SSIM", "PSNR", "MSE"), ("n",), note)
+    number, latent = (BY_MODALITY[modality], LATENT) if modality else (3, ("Comp", "Chans"))
+    every = {label: pd.read_csv(path) for label, path in compressors.items()}
+    every |= {str(name): scans for name, scans in pd.read_csv(floors).groupby("reference")}
+    if modality:
+        every = {name: scans[scans["modality"] == modality] for name, scans in every.items()}
+    ours = [_mean_row(name, scans, latent) for name, scans in every.items()]
+    if not any(row["LPIPS"] for row in ours):
+        note = _join(note, "LPIPS: not measured, evaluation.lpips is null")
+    paper = read_published(published, number)
+    pairs = (*latent, "LPIPS", "SSIM", "MS-SSIM", "PSNR", "MSE")
+    return _beside(ours, paper, pairs, ("n",), _join(note, RANGES))
 
 
-def _mean_row(label: str, scans: pd.DataFrame) -> dict[str, str]:
-    means = {name: _text(scans[name].mean(), style) for name, style in FORMATS.items()}
-    return {"Model": label, **means, "n": str(len(scans))}
+def _mean_row(name: str, scans: pd.DataFrame, latent: tuple[str, str]) -> dict[str, str]:
+    means = {metric: _text(scans[metric].mean(), style) for metric, style in FORMATS.items()}
+    told = {}
+    if "channels" in scans and len(scans):
+        first = scans.iloc[0]
+        told = dict(zip(latent, (str(first["compression"]), str(first["channels"])), strict=True))
+    return {"Model": name, **told, **means, "n": str(len(scans))}
 
 
 def table4(

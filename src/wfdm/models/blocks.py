@@ -6,7 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wfdm.errors import UserError
+
 NORM_EPS = 1e-6
+LOG_VARIANCE = (-30.0, 20.0)  # clamp, for numerical stability (2.5.1)
+# A standard deviation of 0.08: at first the posterior hardly blurs the mean, so that there is
+# something to learn from; the KL term widens it as far as its weight asks.
+INITIAL_LOG_VARIANCE = -5.0
+
+
+def check_groups(groups: int, *channels: int) -> None:
+    """Raise UserError unless `groups` divides every number of channels."""
+    if any(width % groups for width in channels):
+        raise UserError(f"norm_groups {groups} must divide every number of channels {channels}")
 
 
 def norm(channels: int, groups: int) -> nn.GroupNorm:
