@@ -6,6 +6,7 @@ from wfdm import models
 from wfdm.config.compressors import HaarTransform, WaveletFusion
 from wfdm.errors import UserError
 from wfdm.models import haar
+from wfdm.models.blocks import Convolution
 
 SHAPE = (32, 48, 40)
 
@@ -56,6 +57,19 @@ def test_the_authors_weights_give_the_authors_results(attention, tmp_path):
         pairs.append((module.decode(mean), oracle.decode(mean)))
     for mine, expected in pairs:
         assert (mine - expected).norm() < 1e-4 * expected.norm()
+
+
+@pytest.mark.parametrize("size", [4, 60])  # small enough for the detour, and not
+def test_a_single_item_is_convolved_like_one_of_two(size):
+    ours, x = (
+        Convolution(3, 5, kernel_size=3, padding=1),
+        volumes(2, (size, 120, 6)).expand(-1, 3, -1, -1, -1),
+    )
+    with torch.no_grad():
+        alone, expected = ours(x[:1]), torch.nn.Conv3d.forward(ours, x)[:1]
+    assert torch.allclose(alone, expected, atol=1e-6)
+    if size == 4:
+        assert torch.equal(alone, expected)
 
 
 @pytest.mark.parametrize("attention", [False, True])
