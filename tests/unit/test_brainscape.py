@@ -3,20 +3,25 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks import stand_in
-from wfdm.config.data import BrainScapeSource
+from wfdm.config.data import BrainScapeSource, SplitSettings
 from wfdm.config.stages import IndexStage
 from wfdm.data.coverage import coverage
 from wfdm.data.findings import report
 from wfdm.data.index import build, listing
+from wfdm.data.people import read_aliases
+from wfdm.data.published_split import published_split
 from wfdm.data.sources.brainscape import plan
-from wfdm.data.table import write_scans
+from wfdm.data.split import divide, leaks
+from wfdm.data.table import SPLITS, write_scans
 from wfdm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -336,3 +341,41 @@ def test_listing_watches_what_describes_the_volumes(some):
 
 def test_scan_table_obeys_its_schema(some, tmp_path):
     write_scans(index(some).scans, tmp_path / "scans.tsv")
+
+
+# The paper's table 1; without its T1Gd row, which is BRATS; standard deviations over 20 seeds of
+# rule 'published' (benchmarks/results/full_size.json).
+TOTALS = {"T1w": 30965, "T2w": 6893, "FLAIR": 6552, "T1Gd": 1470}
+WITHOUT_BRATS = {
+    "T1w": ((23514, 2864, 3117), (10.5, 8.4, 8.5)),
+    "T2w": ((4331, 522, 570), (5.1, 4.6, 5.4)),
+    "FLAIR": ((4063, 501, 518), (5.0, 3.8, 3.4)),
+}
+
+
+@pytest.mark.slow
+def test_the_whole_of_brainscape(tmp_path):
+    """The paper's totals, no leaks, and its non-BRATS counts, on 45,880 files of the stand-in."""
+    stand_in.write(tmp_path / "all")
+    source = BrainScapeSource(
+        kind="brainscape", path=str(tmp_path / "all"), exclude=["AHDC", "SEND", "WRSP"]
+    )
+    aliases = read_aliases(ROOT / "config" / "people.tsv")
+    stage = STAGE.model_copy(update={"sources": [source]})
+    scans = build(stage, "raw", aliases).scans
+    shutil.rmtree(tmp_path / "all")
+    assert scans["dataset"].nunique() == 157
+    assert len(scans.drop_duplicates(["dataset", "subject"])) == 26783
+    assert scans["modality"].value_counts().to_dict() == TOTALS
+    brats = scans[scans["dataset"] == "BRATS"]
+    assert (brats["subject"].nunique(), brats["person"].nunique()) == (1470, 1332)
+    assert leaks(scans, divide(scans, SplitSettings(), 42)).empty
+
+    published = SplitSettings(rule="published")
+    assert len(leaks(scans, divide(scans, published, 42))) > 0
+    rest = scans[scans["dataset"] != "BRATS"]
+    draws = [pd.crosstab(rest["modality"], published_split(rest, published, s)) for s in range(5)]
+    for modality, (paper, deviations) in WITHOUT_BRATS.items():
+        found = sum(draws).loc[modality] / len(draws)
+        for split, printed, deviation in zip(SPLITS, paper, deviations, strict=True):
+            assert found[split] == pytest.approx(printed, abs=3 * deviation)

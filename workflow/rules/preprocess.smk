@@ -3,14 +3,37 @@
 
 
 localrules:
+    preprocess_assets,
     volumes,
+
+
+# One file that stands for all assets: 30,000 sessions with one edge each are planned sooner.
+rule preprocess_assets:
+    input:
+        files=[asset(study.preprocess.atlas), asset(study.preprocess.atlas_head)],
+    output:
+        digests=results("preprocessed/assets.tsv"),
+    log:
+        results("logs/preprocess_assets.log"),
+    benchmark:
+        results("logs/preprocess_assets.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        files=lambda _, input: option("file", input.files),
+        code=fingerprint("digests"),
+    message:
+        "Note the assets of preprocessing"
+    shell:
+        "wfdm digests {params.files} --out {output.digests:q} 2>&1 | tee {log:q}"
 
 
 rule preprocess:
     input:
         raw=lambda wildcards: raw_scans(session_rows(wildcards)),
-        atlas=asset(study.preprocess.atlas),
-        head=asset(study.preprocess.atlas_head),
+        assets=results("preprocessed/assets.tsv"),
     output:
         record=results(
             "preprocessed/{dataset}/{place}/{session}_desc-preproc.prov.json"
@@ -28,13 +51,15 @@ rule preprocess:
             stages.PreprocessStage(seed=study.seed, preprocess=study.preprocess)
         ),
         scans=lambda wildcards: option("scan", scan_paths(wildcards)),
+        atlas=asset(study.preprocess.atlas),
+        head=asset(study.preprocess.atlas_head),
         code=fingerprint("preprocess"),
     message:
         "Preprocess {wildcards.dataset} {wildcards.session}"
     shell:
         "wfdm preprocess --settings {params.settings:q} --dataset {wildcards.dataset} "
-        "--session {wildcards.session} {params.scans} --atlas {input.atlas:q} "
-        "--atlas-head {input.head:q} --record {output.record:q} 2>&1 | tee {log:q}"
+        "--session {wildcards.session} {params.scans} --atlas {params.atlas:q} "
+        "--atlas-head {params.head:q} --record {output.record:q} 2>&1 | tee {log:q}"
 
 
 rule batch:
@@ -51,12 +76,12 @@ rule batch:
         mem_mb=1000,
         runtime=5,
     params:
-        records=lambda _, input: option("record", input.records),
-        code=fingerprint("volumes"),
+        records=lambda _, input: option("file", input.records),
+        code=fingerprint("digests"),
     message:
         "Note what was preprocessed in batch {wildcards.batch}"
     shell:
-        "wfdm batch {params.records} --out {output.records:q} 2>&1 | tee {log:q}"
+        "wfdm digests {params.records} --out {output.records:q} 2>&1 | tee {log:q}"
 
 
 rule volumes:

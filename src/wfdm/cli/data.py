@@ -183,19 +183,15 @@ def preprocess(
 
 
 @app.command()
-def batch(
-    record: Annotated[list[Path], typer.Option(help="A session's record; once for each.")],
-    out: options.Out,
+def digests(
+    file: Annotated[list[Path], typer.Option(help="A file; once for each.")], out: options.Out
 ) -> None:
-    """Note the records of the sessions that one cluster job has preprocessed."""
-    import pandas as pd
-
+    """Note the sha256 of files in one table, which then stands for them in a plan."""
+    from wfdm.data.manifest import digest_table
     from wfdm.data.table import write_table
-    from wfdm.provenance.records import digests
 
-    with recorded("volumes", out, None, record):
-        table = pd.DataFrame(digests(record).items(), columns=["record", "sha256"])
-        write_table(table, out)
+    with recorded("digests", out, None, file):
+        write_table(digest_table(file), out)
 
 
 @app.command()

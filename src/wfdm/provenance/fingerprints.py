@@ -25,6 +25,7 @@ ENTRIES = {
     "coverage": "wfdm.data.coverage",
     "near-duplicates": "wfdm.data.near_duplicates",
     "manifest": "wfdm.data.manifest",
+    "digests": "wfdm.data.manifest",
     "preprocess": "wfdm.preprocess.session",
     "volumes": "wfdm.preprocess.volumes_table",
     "standardise": "wfdm.data.volumes",
