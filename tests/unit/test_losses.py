@@ -31,6 +31,10 @@ from wfdm.training import compressor, losses, scans
 
 STAND_IN = FeatureNetwork(depth=10, weights=None, seed=3)
 SHAPE = (32, 32, 24)
+QUICK = {  # where the terms are not what is tested
+    "perceptual": PerceptualSettings(network=None),
+    "adversarial": AdversarialSettings(weight=0),
+}
 
 
 def rand(*shape, seed=0):
@@ -160,11 +164,7 @@ def test_a_compressor_learns_with_every_term(cohort, tmp_path):
 
 
 def test_a_trained_compressor_reconstructs_an_unseen_volume(cohort, tmp_path):
-    quick = {
-        "perceptual": PerceptualSettings(network=None),
-        "adversarial": AdversarialSettings(weight=0),
-    }
-    whole = stage(steps=80, validate_every=40, crop=SHAPE, learning_rate=1e-2, **quick)
+    whole = stage(steps=80, validate_every=40, crop=SHAPE, learning_rate=1e-2, **QUICK)
     history = run(whole, cohort, tmp_path)
     model, settings = models.load(tmp_path), VolumeSettings(shape=SHAPE)
     x = torch.from_numpy(volume_files.load_standardised(cohort["path"][4], settings))[None]
@@ -182,8 +182,8 @@ def test_the_cache_does_not_change_the_weights(cohort, tmp_path):
 
 
 def test_an_average_is_judged_and_kept_where_asked_for(cohort, tmp_path):
-    run(stage(steps=4, validate_every=2), cohort, tmp_path / "plain")
-    run(stage(steps=4, validate_every=2, ema_decay=0.5), cohort, tmp_path / "average")
+    run(stage(steps=4, validate_every=2, **QUICK), cohort, tmp_path / "plain")
+    run(stage(steps=4, validate_every=2, ema_decay=0.5, **QUICK), cohort, tmp_path / "average")
     plain, average = (
         load_file(tmp_path / n / "last" / "state.safetensors") for n in ("plain", "average")
     )
@@ -200,7 +200,14 @@ def test_an_average_is_judged_and_kept_where_asked_for(cohort, tmp_path):
 
 def test_a_training_cut_off_at_any_step_ends_in_the_same_weights(cohort, tmp_path, monkeypatch):
     codebook = VectorQuantised(kind="vq-vae", channels=(8, 8), codes=16)
-    settings = stage(architecture=codebook, steps=6, validate_every=2, ema_decay=0.5)
+    adversarial = AdversarialSettings(channels=4, layers=1, warmup_steps=1)
+    settings = stage(
+        architecture=codebook,
+        steps=6,
+        validate_every=2,
+        ema_decay=0.5,
+        **QUICK | {"adversarial": adversarial},
+    )
     run(settings, cohort, tmp_path / "whole")
     step = compressor.StageA.step
 
@@ -219,7 +226,7 @@ def test_a_training_cut_off_at_any_step_ends_in_the_same_weights(cohort, tmp_pat
 
 
 def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
-    history = run(stage(steps=4, validate_every=2), cohort, tmp_path)
+    history = run(stage(steps=4, validate_every=2, **QUICK), cohort, tmp_path)
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(shown.Tags()["scalars"]) == set(history) - {"step"}
     events = shown.Scalars("val_loss")
@@ -229,11 +236,11 @@ def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
 
 def test_speed_and_memory_are_told(cohort, tmp_path):
     files = compressor.Files(tmp_path)
-    told = compressor.train_compressor(stage(steps=3), cohort, files, 1, 0, "identity")
+    told = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
     assert told["steps"] == 3
     assert told["items_per_second"] == pytest.approx(2 / told["seconds_per_step"])
     assert 50 < told["peak_memory_mb"] < 50_000
-    again = compressor.train_compressor(stage(steps=3), cohort, files, 1, 0, "identity")
+    again = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
     assert again["steps"] == 0
 
 
@@ -267,7 +274,9 @@ def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
     torch.save(heads, tmp_path / "heads.pth")
     settings = PerceptualSettings(network=None, lpips=LpipsNetwork(every=4))
     files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
-    big = stage(steps=2, validate_every=1, crop=SHAPE, perceptual=settings)
+    cube = VolumeSettings(shape=(32, 32, 32))
+    big = stage(steps=2, validate_every=1, crop=cube.shape, perceptual=settings)
+    big = big.model_copy(update={"volume": cube})
     compressor.train_compressor(big, cohort, files, 1, 0, "identity")
     history = pd.read_csv(tmp_path / "history.csv")
     assert (history["perceptual"] > 0).all()

@@ -90,6 +90,18 @@ def test_volumes_are_compared_along_every_axis(heads, tmp_path):
         assert module(real, changed) != whole
 
 
+@pytest.mark.parametrize("name", COUNTS)
+def test_what_is_too_small_is_told(name):
+    side = lpips.SMALLEST[name]
+    module = lpips.Lpips(name)
+    with torch.no_grad():
+        assert torch.isfinite(module.slices(*torch.rand(2, 1, 1, side, side))).all()
+        with pytest.raises(RuntimeError, match="too small"):  # so the limit is the true one
+            module.slices(*torch.rand(2, 1, 1, side - 1, side - 1))
+        with pytest.raises(UserError, match=f"sides of {side} at least"):
+            module(*torch.rand(2, 1, 1, side, side, side - 1))
+
+
 def test_other_files_are_refused(heads, tmp_path):
     settings, _ = stand_in("alex", tmp_path)
     with pytest.raises(UserError, match="do not hold LPIPS with backbone 'alex'"):

@@ -36,14 +36,14 @@ rule train_compressor:
             ]
         ),
         cache=results("cache"),
-        workers=lambda wildcards, threads: max(0, threads - 2),
         code=lambda wildcards: code_of("train-compressor", wildcards.compressor),
     message:
         "Train compressor {wildcards.compressor}"
     shell:
         "wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
         "--splits {input.splits:q} {params.weights} --threads {threads} "
-        "--workers {params.workers} --cache {params.cache:q} --cache-mb {resources.cache_mb} "
+        "--workers $(( {threads} > 2 ? {threads} - 2 : 0 )) --cache {params.cache:q} "
+        "--cache-mb {resources.cache_mb} "
         "--out {output.model:q} 2>&1 | tee {log:q}"
 
 

@@ -21,7 +21,7 @@ from wfdm.evaluation.cohort import reasons
 
 BY_MODALITY = {"T1w": 8, "T2w": 9, "T1Gd": 10, "FLAIR": 11}
 """tables of appendix A"""
-LATENT = ("Compression", "Latent chans")
+LATENT, SHORT = ("Compression", "Latent chans"), ("Comp", "Chans")
 RANGES = "PSNR, SSIM, MS-SSIM, LPIPS of values clamped to [0, 1], MSE unclamped"
 ABSENT = "not in this study"
 OWN = "not in the paper"
@@ -125,7 +125,7 @@ def table3(
         modality: only its scans, beside its table of appendix A; by default all scans, each of
             the same weight, beside table 3.
     """
-    number, latent = (BY_MODALITY[modality], LATENT) if modality else (3, ("Comp", "Chans"))
+    number, latent = (BY_MODALITY[modality], LATENT) if modality else (3, SHORT)
     every = {label: pd.read_csv(path) for label, path in compressors.items()}
     every |= {str(name): scans for name, scans in pd.read_csv(floors).groupby("reference")}
     if modality:
@@ -188,7 +188,8 @@ def metrics(tables: Mapping[str, Path | str]) -> dict[str, dict[str, dict[str, f
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, path in tables.items():
         table = pd.read_csv(path)
-        measured = [column for column in table if f"{column} published" in table]
+        paired = (column for column in table if f"{column} published" in table)
+        measured = [column for column in paired if column not in SHORT]
         numeric = table[measured].apply(pd.to_numeric, errors="coerce")
         found[name] = {
             model: {metric: float(value) for metric, value in row.dropna().items()}

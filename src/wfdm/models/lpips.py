@@ -16,6 +16,7 @@ SHIFT = (-0.030, -0.088, -0.188)  # of LPIPS, on values in [-1, 1]
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 CHUNK = 32  # slices in the network at once
+SMALLEST = {"alex": 31, "vgg": 16}  # side of a slice that the backbone's strides leave something of
 
 # Layers by their number in torchvision's `features`, so that its files fit; each tap is the output
 # of a rectifier whose features are compared.
@@ -38,14 +39,23 @@ class Lpips(nn.Module):
     def __init__(self, backbone: str, every: int = 1) -> None:
         super().__init__()
         self.features: nn.Sequential = _alexnet() if backbone == "alex" else _vgg16()
-        self.taps, self.every = TAPS[backbone], every
+        self.taps, self.every, self.smallest = TAPS[backbone], every, SMALLEST[backbone]
         widths = [_channels(self.features, tap) for tap in self.taps]
         self.heads = nn.ParameterList(nn.Parameter(torch.zeros(width)) for width in widths)
         self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1), persistent=False)
 
     def forward(self, real: Tensor, other: Tensor) -> Tensor:
-        """Return the mean distance of volumes (B, 1, D, H, W) in [0, 1], a scalar >= 0."""
+        """Return the mean distance of volumes (B, 1, D, H, W) in [0, 1], a scalar >= 0.
+
+        Raises:
+            UserError: a side is too small for the backbone.
+        """
+        if min(real.shape[2:]) < self.smallest:
+            raise UserError(
+                f"LPIPS cannot see slices of {'x'.join(map(str, real.shape[2:]))} voxels: give "
+                f"volumes and crops sides of {self.smallest} at least, or set lpips to null"
+            )
         total = real.new_zeros(())
         for axis in (2, 3, 4):
             a, b = (

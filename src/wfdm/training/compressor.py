@@ -84,7 +84,7 @@ def train_compressor(
         steps=stage.training.steps,
         validate_every=stage.training.validate_every,
         folder=files.out,
-        config=registry.config_text(stage.architecture),
+        config=lambda _: registry.config_text(stage.architecture),
         identity=identity,
         precision=stage.training.precision,
         threads=threads,

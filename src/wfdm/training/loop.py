@@ -119,7 +119,8 @@ class Plan:
         steps: updates in all.
         validate_every: steps between validations, when the state is kept too.
         folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
-        config: JSON text of config.json, from which the exported module can be built again.
+        config: folder -> JSON text of the config.json there, from which the exported module can be
+            built again.
         identity: settings, inputs and code; a kept state of another identity is not continued.
         precision: as Fabric names it.
         threads: CPU threads.
@@ -131,7 +132,7 @@ class Plan:
     steps: int
     validate_every: int
     folder: Path
-    config: str
+    config: Callable[[Path], str]
     identity: str
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = 1
@@ -334,5 +335,5 @@ def _write_results(objective: Objective, plan: Plan, progress: state.Progress) -
     for folder, weights in ((plan.folder / "last", last), (plan.folder, progress.best)):
         with atomic_path(folder / "model.safetensors") as temporary:
             save_file(weights, temporary)
-        write_text(folder / "config.json", plan.config)
+        write_text(folder / "config.json", plan.config(folder))
     write_history(plan.folder / "history.csv", progress.history)
