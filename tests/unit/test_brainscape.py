@@ -114,7 +114,9 @@ def test_every_reason_to_reject(tmp_path):
     (inner / "B/metadata.json").write_text('{"includeDataset": false}')
     (tmp_path / "config").mkdir()
     (tmp_path / "config/index.json").write_text('{"exclude": ["C"]}')
-    found = plan(source.model_copy(update={"exclude": ["D"]}))
+    found = plan(source.model_copy(update={"exclude": ["D", "E"]}))
+    notes = [(note.dataset, note.reason) for note in found.findings if note.outcome == "note"]
+    assert notes == [("E", "'exclude' names it, but it is not here")]
     assert list(found.scans["scan_id"]) == ["A/sub-1_T1w"]
     reasons = {(subject, reason.split(":")[0]) for subject, _, reason in rejected(found)}
     assert reasons == {
@@ -131,7 +133,7 @@ def test_every_reason_to_reject(tmp_path):
         ("sub-1", "excluded by config/index.json"),
         ("sub-1", "dataset left out by 'exclude' in the configuration"),
     }
-    assert len(report(found.findings)) == len(reasons)
+    assert len(report(found.findings)) == len(reasons) + len(notes)
 
 
 def test_include_wins_over_exclude(tmp_path):

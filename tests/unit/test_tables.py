@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wfdm.config.data import PhantomDataset, PhantomSource
+from wfdm.config.data import PhantomDataset, PhantomSource, SplitSettings
 from wfdm.config.evaluation import EvaluationSettings
 from wfdm.config.features import FeatureNetwork
 from wfdm.config.preprocess import PreprocessSettings
@@ -234,6 +234,8 @@ def test_the_papers_study_differs_in_nothing_and_a_demo_says_how():
     for word in ("phantom", "96x112x80", "2 mm", "stand-in"):
         assert word in told
     assert "training" not in told
+    leaking = Study(split=SplitSettings(rule="published"))
+    assert "leaks people" in tables.differences(leaking)
 
 
 def test_metrics_hold_only_what_this_study_measured(tmp_path):

@@ -63,6 +63,8 @@ def plan(source: BrainScapeSource) -> Listing:
     rows: list[dict[str, str]] = []
     for dataset in sorted(grouped):
         rows += _Dataset(source, checkout, dataset, listing).rows(grouped[dataset])
+    for dataset in sorted(set(source.exclude) - set(grouped)):
+        listing.findings.append(Finding("note", dataset, "'exclude' names it, but it is not here"))
     if not rows:
         reasons = Counter(finding.reason for finding in listing.findings)
         most = f"; most often: {reasons.most_common(1)[0][0]}" if reasons else ""
@@ -83,13 +85,11 @@ def exported_split(path: Path) -> dict[str, str]:
             raise UserError(f"{path}: divides nothing: it has no train, val and test")
         grouped[entry.dataset].append(entry)
     return {
-        scan_id(_name(dataset), each.subject, each.session, each.run, MODALITIES[key]): (
-            each.entry.split
-        )
+        scan_id(_name(dataset), each.subject, each.session, each.run, modality): each.entry.split
         for dataset, entries in grouped.items()
         for each in _keyed(entries)
         for key in _keys(each.entry)
-        if key in MODALITIES
+        if (modality := MODALITIES.get(key.lower()))
     }
 
 
@@ -104,9 +104,8 @@ def _keyed(entries: Iterable[Entry]) -> Iterator[Session]:
     """
     sessions: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=Entry.order):
-        content = entry.content
-        key = label(str(content.get("subject", ""))), label(str(content.get("session", "") or ""))
-        sessions[key].append(entry)
+        subject, session = (str(entry.content.get(key) or "") for key in ("subject", "session"))
+        sessions[label(subject), label(session)].append(entry)
     for (subject, session), members in sorted(sessions.items()):
         runs = sorted({_run_of(entry) for entry in members})
         for entry in members:
@@ -114,12 +113,12 @@ def _keyed(entries: Iterable[Entry]) -> Iterator[Session]:
 
 
 def _run_of(entry: Entry) -> tuple[str, int]:
-    group = str(entry.content.get("group", "") or 0)
+    group = str(entry.content.get("group") or 0)
     if not group.isdigit():
         raise UserError(
             f"{entry.dataset}/{entry.content.get('subject')}: group is '{group}', not a number"
         )
-    return str(entry.content.get("type", "") or ""), int(group)
+    return str(entry.content.get("type") or ""), int(group)
 
 
 def _keys(entry: Entry) -> list[str]:
@@ -176,11 +175,9 @@ class _Dataset:
         return self.checkout.why_not(self.name)
 
     def _why_not_subject(self, each: Session) -> str:
-        return (
-            self.rules.why_not(str(each.entry.content["subject"]))
-            if each.subject
-            else ("no subject is named")
-        )
+        if not each.subject:
+            return "no subject is named"
+        return self.rules.why_not(str(each.entry.content["subject"]))
 
     def _candidate(self, each: Session, key: str) -> Candidate:
         content, folder = each.entry.content, self.checkout.volumes / self.name
