@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SEEDS = 20
 WFDM = (sys.executable, "-c", "from wfdm.cli import main; main()")
+LOCAL = ("asset", "preprocess_assets", "split", "volumes", "latents", "samples", "table4")
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--nolock")
 
 
@@ -160,20 +161,22 @@ def plan(folder: Path, configuration: Path) -> dict:
             (*SNAKEMAKE, *configured, "--profile", "slurm", *target), folder / "plan_slurm.log"
         ),
     }
-    printed = (folder / "plan_slurm.log").read_text()
+    return found | cluster_jobs(folder / "plan_slurm.log")
+
+
+def cluster_jobs(log: Path) -> dict:
+    """Count the jobs that a printed plan lists, and those of them that a cluster would see."""
+    printed = log.read_text()
     groups = printed.count("Group job sessions")
-    stats = printed[printed.rindex("Job stats:") :].splitlines()[3:]
     jobs = {}
-    for line in stats:
+    for line in printed[printed.rindex("Job stats:") :].splitlines()[3:]:
         if not line.strip():
             break
         name, count = line.split()
         jobs[name] = int(count)
-    local = {"asset", "split", "volumes", "latents", "samples", "table4"}
-    alone = sum(
-        n for name, n in jobs.items() if name not in {*local, "preprocess", "batch", "total"}
-    )
-    return found | {
+    elsewhere = {*LOCAL, "preprocess", "batch", "total"}
+    alone = sum(count for name, count in jobs.items() if name not in elsewhere)
+    return {
         "jobs": jobs,
         "cluster jobs": {"groups of sessions": groups, "others": alone, "total": groups + alone},
     }
