@@ -33,7 +33,9 @@ localrules:
 
 rule tables:
     input:
-        expand(results("tables/table{number}.csv"), number=[1, 3, 4]),
+        results("data/coverage.tsv"),
+        results("data/near_duplicates.tsv"),
+        expand(results("tables/table{number}.csv"), number=[1, 3, 4, 8, 9, 10, 11]),
         results("tables/metrics.json"),
 
 
@@ -41,7 +43,7 @@ rule figures:
     input:
         expand(
             results("figures/figure{number}.{kind}"),
-            number=[2, 3],
+            number=[*([1] if study.figures.generator else []), 2, 3],
             kind=["pdf", "png"],
         ),
 
@@ -57,4 +59,5 @@ rule snapshot:
     input:
         results("data/scans.tsv"),
         results("data/splits.tsv"),
+        results("data/coverage.tsv"),
         results("data/manifest.tsv"),

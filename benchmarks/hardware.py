@@ -1,21 +1,14 @@
-"""What the figures were measured on."""
+"""What a benchmark ran on, for the first line of its results."""
 
-import os
-import platform
-from pathlib import Path
+import subprocess
+
+import torch
 
 
-def hardware() -> str:
-    """Return the processor's name, the number of cores and of the system's memory."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    flags = Path("/proc/cpuinfo").read_text()
-    best = next((f for f in ("amx_tile", "avx512f", "avx2") if f in flags), "no AVX2")
-    return (
-        f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores ({best}), "
-        f"{memory:.0f} GiB"
-    )
+def describe() -> str:
+    """Return processor, threads and torch version, and the GPU's name where there is one."""
+    listed = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    fields = dict(line.split(":", 1) for line in listed.splitlines() if ":" in line)
+    told = f"{fields['Model name'].strip()}, {fields['CPU(s)'].strip()} cores"
+    told += f", {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{told}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else told

@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
-from hardware import hardware
+from hardware import describe
 
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
 from wfdm.data.volumes import read_image
@@ -82,7 +82,7 @@ def main() -> None:
                         **{"session": session, "setting": name, "threads": arguments.threads},
                         "wall_s": round(time.perf_counter() - wall, 1),
                         "cpu_s": round(time.process_time() - cpu, 1),
-                        "hardware": hardware(),
+                        "hardware": describe(),
                     }
                 )
                 np.save(file, mask)

@@ -29,7 +29,7 @@ os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from hardware import hardware
+from hardware import describe
 
 from wfdm.config import stages
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
@@ -86,7 +86,7 @@ def throughput(arguments: argparse.Namespace) -> None:
                 theirs[name] = placed @ correction
             row["brainscape_cpu_s"] = time.process_time() - start
             apart = np.linalg.norm(((ours[name] - theirs[name]) @ points)[:3], axis=0).mean()
-            row |= {"apart_mm": apart, "hardware": hardware()}
+            row |= {"apart_mm": apart, "hardware": describe()}
             rows.append({key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()})
             print(rows[-1], flush=True)
             pd.DataFrame(rows).to_csv(arguments.out / "throughput.csv", index=False)
@@ -130,7 +130,7 @@ def parts(arguments: argparse.Namespace) -> None:
             done[2] = PROFILED.format(path=str(profile))
             subprocess.run(list(map(str, done)), check=True)
             spent = Counter(json.loads(profile.read_text()))
-        rows.append({"session": session, "scans": len(scans), **spent, "hardware": hardware()})
+        rows.append({"session": session, "scans": len(scans), **spent, "hardware": describe()})
         print(rows[-1], flush=True)
         pd.DataFrame(rows).to_csv(arguments.out / f"parts_{arguments.extractor}.csv", index=False)
 
@@ -182,7 +182,7 @@ def cores(arguments: argparse.Namespace) -> None:
             found.append({path.name: content(path) for path in sorted(Path(folder).iterdir())})
     names = [name for name in found[0] if not name.endswith(".prov.json")]
     rows = [{"file": name, "identical": found[0][name] == found[1][name]} for name in names]
-    table = pd.DataFrame(rows).assign(extractor=arguments.extractor, hardware=hardware())
+    table = pd.DataFrame(rows).assign(extractor=arguments.extractor, hardware=describe())
     table.to_csv(arguments.out / f"cores_{arguments.extractor}.csv", index=False)
     print(table.to_string())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

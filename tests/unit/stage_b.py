@@ -80,7 +80,7 @@ def training_stage(**changes: object) -> TrainDiffusionStage:
         seed=7,
         name="tiny",
         unet=UNetSettings(
-            channels=(8, 8),
+            channels=(16, 16),
             attention=(False, True),
             head_channels=8,
             norm_groups=8,

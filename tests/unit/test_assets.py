@@ -28,7 +28,7 @@ def registry(tmp_path):
 def test_every_registered_asset_has_an_origin_and_a_licence():
     assets = load_registry()
     assert {"sri24", "sri24-head", "medicalnet-resnet50"} <= assets.keys()
-    assert all(asset.licence and (asset.url or asset.package) for asset in assets.values())
+    assert all(asset.licence and asset.origin for asset in assets.values())
 
 
 def test_medicalnet_checksum_is_the_one_medmetric_publishes():
@@ -73,6 +73,29 @@ def test_a_local_file_serves_as_source(registry, tmp_path):
     local.write_bytes(b"the weights")
     retrieve("weights", tmp_path / "out.bin", local, registry)
     assert (tmp_path / "out.bin").read_bytes() == b"the weights"
+
+
+def test_without_a_checksum_nothing_is_used_and_an_md5_is_one(tmp_path):
+    copy = tmp_path / "copy.bin"
+    copy.write_bytes(b"the weights")
+    common = {"file": "weights.bin", "what": "weights", "licence": "CC0"}
+    entries = {
+        "by-hand": common | {"obtain": "ask the authors"},
+        "old": common | {"md5": hashlib.md5(b"the weights").hexdigest(), "url": copy.as_uri()},
+    }
+    registry, out = tmp_path / "assets.yaml", tmp_path / "out.bin"
+    registry.write_text(yaml.safe_dump(entries))
+    with pytest.raises(UserError, match="cannot be fetched: ask the authors"):
+        retrieve("by-hand", out, registry=registry)
+    digest = hashlib.sha256(b"the weights").hexdigest()
+    with pytest.raises(UserError, match=f"no published checksum: .* sha256: {digest}"):
+        retrieve("by-hand", out, copy, registry)
+    assert not out.exists()
+    retrieve("old", out, registry=registry)
+    verify("old", out, registry)
+    out.write_bytes(b"others")
+    with pytest.raises(UserError, match="the checksum is not md5"):
+        verify("old", out, registry)
 
 
 def test_missing_and_altered_assets_are_told_apart(registry, tmp_path):

@@ -31,7 +31,8 @@ def test_entities_become_keys(tmp_path):
         "sub-02/ses-a/anat/sub-02_ses-a_run-2_FLAIR.nii.gz",
         "sub-02/ses-a/anat/sub-02_ses-a_T2starw.nii.gz",
     )
-    scans = plan(source)
+    listing = plan(source)
+    scans = listing.scans
     assert list(scans["scan_id"]) == [
         "MyStudy/sub-01_T1Gd",
         "MyStudy/sub-01_T1w",
@@ -39,6 +40,7 @@ def test_entities_become_keys(tmp_path):
         "MyStudy/sub-02_ses-a_run-2_FLAIR",
     ]
     assert list(scans["person"].unique()) == ["MyStudy/01", "MyStudy/02"]
+    assert [found.reason for found in listing.findings] == ["suffix T2starw is not used"]
 
 
 def test_participants_are_normalised(tmp_path):
@@ -46,13 +48,13 @@ def test_participants_are_normalised(tmp_path):
     (tmp_path / "A/participants.tsv").write_text(
         "participant_id\tAge\tgender\thandedness\nsub-01\t31\tF\tn/a\n"
     )
-    row = plan(source).iloc[0]
+    row = plan(source).scans.iloc[0]
     assert (row["age"], row["sex"], row["handedness"]) == ("31", "female", "")
 
 
 def test_a_folder_of_datasets(tmp_path):
     make(tmp_path, "one/sub-1/anat/sub-1_T1w.nii", "two/sub-1/anat/sub-1_T1w.nii")
-    scans = plan(BidsSource(kind="bids", path=str(tmp_path)))
+    scans = plan(BidsSource(kind="bids", path=str(tmp_path))).scans
     assert sorted(scans["dataset"]) == ["one", "two"]
 
 
@@ -78,7 +80,7 @@ def test_missing_folder_says_what_to_place(tmp_path):
 def test_two_sources_of_one_name(tmp_path):
     source = make(tmp_path / "A", "sub-1/anat/sub-1_T1w.nii.gz")
     with pytest.raises(UserError, match="duplicate scan_id: A/sub-1_T1w"):
-        build(IndexStage(seed=1, sources=[source, source]), "raw")
+        build(IndexStage(seed=1, sources=[source, source], age_group_from_age=True), "raw", [])
 
 
 def test_listing_notices_new_data(tmp_path):
@@ -126,5 +128,5 @@ def test_scan_table_refuses(scans, message):
 
 @pytest.mark.skipif(not RAW.is_dir(), reason="the shared real MRI is not on this machine")
 def test_real_folder():
-    scans = plan(BidsSource(kind="bids", path=str(RAW), dataset="RAW"))
+    scans = plan(BidsSource(kind="bids", path=str(RAW), dataset="RAW")).scans
     assert scans["modality"].value_counts().to_dict() == {"T1w": 4, "T2w": 4, "FLAIR": 4, "T1Gd": 1}

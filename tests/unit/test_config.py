@@ -8,6 +8,7 @@ import yaml
 
 from wfdm.config import files, stages
 from wfdm.config.study import Study
+from wfdm.data.assets import find
 from wfdm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,13 @@ def test_the_default_file_is_the_paper():
         ({"preprocess": {"spacing": -2}}, "'preprocess.spacing'"),
         ({"preprocess": {"extractor": "bet"}}, "'preprocess.extractor'"),
         ({"generators": {"wfdm": {"compressor": "nope"}}}, "generators.wfdm.compressor"),
+        ({"compressors": {"wf-sa-vae": None}}, "generators.wfdm.compressor"),
+        ({"compressors": {"wf-vae": {"pretrained": "x"}}}, "either training or pretrained"),
+        ({"compressors": {"dwt-1": {"pretrained": "x"}}}, "kind 'haar' has no weights"),
+        (
+            {"compressors": {"wf-vae": {"training": {"perceptual": {"lpips": {}}}}}},
+            "give either network or lpips",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named_in_one_line(tmp_path, over, named):
@@ -62,6 +70,21 @@ def test_stage_settings_round_trip_through_json():
         stage = stages.train_compressor(study, name)
         again = files.parse_json(stages.TrainCompressorStage, stage.model_dump_json())
         assert again == stage
+
+
+def test_a_row_set_to_null_is_removed():
+    assert set(demo().compressors) == {"wf-vae", "wf-sa-vae", "dwt-1", "dwt-2"}
+    assert set(demo().generators) == {"wfdm", "noise"}
+
+
+def test_every_published_row_of_table_3_is_in_the_study_and_its_asset_is_declared():
+    rows = Study().compressors
+    printed = (ROOT / "config/published/table3.csv").read_text()
+    assert len(rows) == len(printed.splitlines()) - 1
+    for row in rows.values():
+        assert row.label in printed
+        if row.pretrained:
+            assert find(row.pretrained).licence
 
 
 def test_an_edit_of_the_evaluation_leaves_training_settings_alone():

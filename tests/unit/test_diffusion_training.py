@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_stage
 from wfdm.errors import UserError
 from wfdm.models.unet import load_denoiser
+from wfdm.seeds import seed_for
 from wfdm.training import diffusion, ema
 from wfdm.training.diffusion import balanced_weights, train_diffusion
+from wfdm.training.latents import Latents
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 
@@ -95,12 +97,21 @@ def test_warm_up_forgets_the_initial_weights() -> None:
 # --- training -------------------------------------------------------------------------------
 
 
-def test_untrained_loss_is_that_of_no_velocity(latents: Path, tmp_path: Path) -> None:
-    """The last layer starts at zero, so the first loss is E|x0 - noise|**2 = 1 + 1."""
-    out = trained(latents, tmp_path, steps=1, learning_rate=1e-9)
-    assert abs(validation_losses(out)[0] - 2) < 0.2
-    out = trained(latents, tmp_path / "l1", steps=1, learning_rate=1e-9, loss="l1")
-    assert abs(validation_losses(out)[0] - 2 / math.sqrt(math.pi)) < 0.15
+@pytest.mark.parametrize("loss, power", [("l1", 1), ("l2", 2)])
+def test_untrained_loss_is_that_of_minus_z(loss: str, power: int, latents: Path, tmp_path: Path):
+    """A fresh denoiser answers -z over its size; the loss compares that with x0 - noise."""
+    out = trained(latents, tmp_path, steps=1, learning_rate=1e-9, loss=loss, validation_scans=1)
+    r = (8**3 / 32768) ** (1 / 3)  # half time, shifted for the latent's 8 x 8 x 8 voxels
+    t = 0.5 * r / (1 + 0.5 * (r - 1))
+    scans, expected = cohort(), []
+    for name in scans.loc[scans["split"] == "validation", "scan_id"]:
+        x0 = torch.from_numpy(Latents(latents).scaled_mean(name))
+        own = torch.Generator().manual_seed(seed_for(7, "validation", name))
+        noise = torch.randn((1, *x0.shape), generator=own)[0]
+        z = (1 - t) * x0 + t * noise
+        answer = -z / z.square().mean((1, 2, 3), keepdim=True).sqrt()
+        expected.append(float((answer - (x0 - noise)).abs().pow(power).mean()))
+    assert min(abs(validation_losses(out)[0] - value) for value in expected) < 1e-3
 
 
 def test_it_learns(latents: Path, tmp_path: Path) -> None:
@@ -146,7 +157,8 @@ def test_average_is_what_is_written(latents: Path, tmp_path: Path) -> None:
     sizes = {}
     for decay in (0.0, 0.99):
         out = trained(latents, tmp_path / str(decay), steps=1, ema_decay=decay)
-        sizes[decay] = float(load_denoiser(out)[0].out[-1].conv.weight.abs().mean())
+        block = load_denoiser(out)[0].up_blocks[-1].resnets[-1]
+        sizes[decay] = float(block.conv2.conv.weight.abs().mean())
     # Zero before the only step; its warmed-up decay is min(0.99, 1/10) = 0.1.
     assert math.isclose(sizes[0.99], 0.9 * sizes[0.0], rel_tol=1e-4)
 

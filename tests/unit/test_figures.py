@@ -8,10 +8,16 @@ import torch
 from matplotlib.image import imread
 
 from wfdm import models
+from wfdm.config.compressors import HaarTransform, WaveletFusion
+from wfdm.config.generators import UNetSettings
+from wfdm.config.stages import ArchitectureStage
 from wfdm.config.volumes import VolumeSettings
-from wfdm.figures import panels
+from wfdm.data.metadata import load_schema
+from wfdm.errors import UserError
+from wfdm.figures import architecture, panels
 from wfdm.figures.reconstructions import figure2
 from wfdm.figures.samples import figure3
+from wfdm.models.unet import Denoiser
 
 SETTINGS = VolumeSettings(shape=(20, 24, 16), percentiles=(0, 100))
 
@@ -80,3 +86,54 @@ def test_figure_3_changes_with_a_sample_and_leaves_missing_ones_empty(volumes, t
     # Only the right-hand column, and of it only the two modalities that have a scan, changes.
     assert changed[:, 1].min() > empty.shape[1] * 0.55
     assert changed[:, 0].max() < empty.shape[0] * 0.6
+
+
+@pytest.fixture(scope="module")
+def small() -> ArchitectureStage:
+    return ArchitectureStage(
+        label="WFDM",
+        compressor="WF-SA-VAE",
+        volume=VolumeSettings(shape=(32, 48, 32)),
+        architecture=WaveletFusion(
+            kind="wavelet-fusion",
+            channels=(16, 32),
+            wavelet_channels=8,
+            attention=True,
+            norm_groups=8,
+        ),
+        unet=UNetSettings(
+            channels=(16, 32), attention=(False, True), head_channels=8, norm_groups=8
+        ),
+        sampling_steps=5,
+        dpi=60,
+    )
+
+
+def test_figure_1_shows_the_shapes_that_the_model_makes(small):
+    with torch.device("meta"):
+        module = models.build(small.architecture)
+        boxes, arrows = architecture.compression(module, small.volume.shape)
+        denoiser = Denoiser(small.unet, 4, load_schema())
+        lower, _ = architecture.diffusion(denoiser, small, (4, 8, 12, 8))
+    half, quarter = (16, 24, 16), (8, 12, 8)
+    assert boxes["c1"].shape == (8, *half) and boxes["c2"].shape == (32, *quarter)
+    assert boxes["w1"].shape == (8, *half) and boxes["w2"].shape == (8, *quarter)
+    assert boxes["cat"].shape == (8 + 16, *quarter)  # w2 beside the halved features
+    assert boxes["z"].shape == (4, *quarter)
+    assert "self-attention" in boxes["e2"].title and "attention" not in boxes["e1"].title
+    assert boxes["out"].shape == boxes["v"].shape == (1, 32, 48, 32)
+    assert {end for pair in arrows for end in pair} == set(boxes)
+    assert lower["down 1"].shape == lower["up 1"].shape == (16, *quarter)
+    assert lower["down 2"].shape == lower["up 2"].shape == (32, 4, 6, 4)
+
+
+def test_figure_1_follows_the_settings(small, tmp_path):
+    plain = small.architecture.model_copy(update={"attention": False})
+    other = small.model_copy(update={"architecture": plain})
+    made = [
+        bytes_of(architecture.figure1(stage, tmp_path / "1")) for stage in (small, small, other)
+    ]
+    assert made[0] == made[1] != made[2]
+    haar = small.model_copy(update={"architecture": HaarTransform(kind="haar", levels=2)})
+    with pytest.raises(UserError, match="figure 1 shows wavelet fusion"):
+        architecture.figure1(haar, tmp_path / "1")

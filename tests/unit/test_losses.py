@@ -6,6 +6,7 @@ import torch
 from medmetric.extractors import MedicalNetFeatureExtractor
 from monai.losses import PatchAdversarialLoss
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.distributions import Normal, kl_divergence
 
 from wfdm import models
@@ -13,19 +14,27 @@ from wfdm.config.compressors import (
     AdversarialSettings,
     CompressorTraining,
     HaarTransform,
+    MaisiAutoencoder,
     PerceptualSettings,
+    VectorQuantised,
     WaveletFusion,
 )
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 from wfdm.config.stages import TrainCompressorStage
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data import volumes as volume_files
 from wfdm.errors import UserError
-from wfdm.models import feature_network
+from wfdm.models import feature_network, lpips
+from wfdm.models.compressor import kl
+from wfdm.provenance.records import sha256_of
 from wfdm.training import compressor, losses, scans
 
 STAND_IN = FeatureNetwork(depth=10, weights=None, seed=3)
 SHAPE = (32, 32, 24)
+QUICK = {  # where the terms are not what is tested
+    "perceptual": PerceptualSettings(network=None),
+    "adversarial": AdversarialSettings(weight=0),
+}
 
 
 def rand(*shape, seed=0):
@@ -41,7 +50,7 @@ def test_kl_is_torchs_summed_over_the_latent_and_averaged_over_the_batch():
     mean, std = rand(3, 4, 2, 2, 2) - 0.5, rand(3, 4, 2, 2, 2, seed=1) + 0.1
     unit = Normal(torch.zeros_like(mean), torch.ones_like(std))
     expected = kl_divergence(Normal(mean, std), unit).flatten(1).sum(1).mean()
-    torch.testing.assert_close(losses.kl(mean, std), expected)
+    torch.testing.assert_close(kl(mean, std), expected)
 
 
 def test_adversarial_terms_are_the_papers_binary_cross_entropies():
@@ -108,7 +117,8 @@ def cohort(tmp_path_factory):
         smooth = torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")[0, 0]
         path = folder / f"{index}.nii.gz"
         nib.save(nib.Nifti1Image(smooth.numpy(), np.diag([2, 2, 2, 1.0])), path)
-        rows.append({"scan_id": f"s{index}", "modality": "T1w", "path": str(path), "split": split})
+        row = {"scan_id": f"s{index}", "modality": "T1w", "path": str(path), "split": split}
+        rows.append(row | {"sha256": sha256_of(path)})
     return pd.DataFrame(rows)
 
 
@@ -118,7 +128,7 @@ def stage(**changes) -> TrainCompressorStage:
         crop=(16, 16, 16),
         learning_rate=5e-3,
         warmup_steps=2,
-        perceptual=PerceptualSettings(network=STAND_IN),
+        perceptual=PerceptualSettings(network=STAND_IN, warmup_steps=5),
         adversarial=AdversarialSettings(channels=4, layers=1, warmup_steps=5),
         precision="32-true",
         validate_every=5,
@@ -137,7 +147,8 @@ def stage(**changes) -> TrainCompressorStage:
 
 
 def run(stage_, cohort, out, cache_mb=100):
-    compressor.train_compressor(stage_, cohort, out, None, cache_mb, 1, 0, "identity")
+    files = compressor.Files(out, cache=out / "cache", cache_mb=cache_mb)
+    compressor.train_compressor(stage_, cohort, files, 1, 0, "identity")
     return pd.read_csv(out / "history.csv")
 
 
@@ -148,16 +159,12 @@ def test_a_compressor_learns_with_every_term(cohort, tmp_path):
         "val_loss",
     ]
     assert history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
-    # Off during the adversarial warm-up, on after it.
-    assert history["discriminator"].iloc[0] == 0 < history["discriminator"].iloc[1]
+    for name in ("perceptual", "adversarial", "discriminator"):  # off during their warm-up
+        assert history[name].iloc[0] == 0 < history[name].iloc[1]
 
 
 def test_a_trained_compressor_reconstructs_an_unseen_volume(cohort, tmp_path):
-    quick = {
-        "perceptual": PerceptualSettings(network=None),
-        "adversarial": AdversarialSettings(weight=0),
-    }
-    whole = stage(steps=80, validate_every=40, crop=SHAPE, learning_rate=1e-2, **quick)
+    whole = stage(steps=80, validate_every=40, crop=SHAPE, learning_rate=1e-2, **QUICK)
     history = run(whole, cohort, tmp_path)
     model, settings = models.load(tmp_path), VolumeSettings(shape=SHAPE)
     x = torch.from_numpy(volume_files.load_standardised(cohort["path"][4], settings))[None]
@@ -174,6 +181,107 @@ def test_the_cache_does_not_change_the_weights(cohort, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_an_average_is_judged_and_kept_where_asked_for(cohort, tmp_path):
+    run(stage(steps=4, validate_every=2, **QUICK), cohort, tmp_path / "plain")
+    run(stage(steps=4, validate_every=2, ema_decay=0.5, **QUICK), cohort, tmp_path / "average")
+    plain, average = (
+        load_file(tmp_path / n / "last" / "state.safetensors") for n in ("plain", "average")
+    )
+    names = [name for name in plain if name.startswith("module/model/")]
+    assert all(torch.equal(plain[name], average[name]) for name in names)
+    kept = load_file(tmp_path / "average" / "last" / "model.safetensors")
+    for name, value in kept.items():
+        assert torch.equal(value, average[f"module/ema/{name}"])
+    assert any(
+        not torch.equal(value, average[f"module/model/{name}"]) for name, value in kept.items()
+    )
+    assert isinstance(models.load(tmp_path / "average" / "last"), models.Compressor)
+
+
+def test_a_training_cut_off_at_any_step_ends_in_the_same_weights(cohort, tmp_path, monkeypatch):
+    codebook = VectorQuantised(kind="vq-vae", channels=(8, 8), codes=16)
+    adversarial = AdversarialSettings(channels=4, layers=1, warmup_steps=1)
+    settings = stage(
+        architecture=codebook,
+        steps=6,
+        validate_every=2,
+        ema_decay=0.5,
+        **QUICK | {"adversarial": adversarial},
+    )
+    run(settings, cohort, tmp_path / "whole")
+    step = compressor.StageA.step
+
+    def cut_off(self, running, batch, generator):
+        if running.step == 5:
+            raise KeyboardInterrupt
+        return step(self, running, batch, generator)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(compressor.StageA, "step", cut_off)
+        run(settings, cohort, tmp_path / "parts")
+    run(settings, cohort, tmp_path / "parts")
+    for name in ("model.safetensors", "last/model.safetensors", "last/state.safetensors"):
+        whole, parts = (tmp_path / folder / name for folder in ("whole", "parts"))
+        assert whole.read_bytes() == parts.read_bytes(), name
+
+
+def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
+    history = run(stage(steps=4, validate_every=2, **QUICK), cohort, tmp_path)
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(shown.Tags()["scalars"]) == set(history) - {"step"}
+    events = shown.Scalars("val_loss")
+    assert [event.step for event in events] == history["step"].tolist() == [2, 4]
+    assert [event.value for event in events] == pytest.approx(history["val_loss"].tolist())
+
+
+def test_speed_and_memory_are_told(cohort, tmp_path):
+    files = compressor.Files(tmp_path)
+    told = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
+    assert told["steps"] == 3
+    assert told["items_per_second"] == pytest.approx(2 / told["seconds_per_step"])
+    assert 50 < told["peak_memory_mb"] < 50_000
+    again = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
+    assert again["steps"] == 0
+
+
+def test_checkpointing_changes_nothing_in_half_precision_either(cohort, tmp_path):
+    half = {"steps": 3, "precision": "bf16-mixed"}
+    plain = run(stage(**half), cohort, tmp_path / "plain")
+    frugal = run(stage(**half, checkpointing=True), cohort, tmp_path / "frugal")
+    assert plain.equals(frugal)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        VectorQuantised(kind="vq-vae", channels=(8, 8), codes=16),
+        MaisiAutoencoder(kind="maisi", channels=(8, 8), norm_groups=4),
+    ],
+)
+def test_other_architectures_train_by_the_same_objective(architecture, cohort, tmp_path):
+    history = run(stage(architecture=architecture, steps=4, validate_every=2), cohort, tmp_path)
+    term = "commitment" if architecture.kind == "vq-vae" else "kl"
+    assert list(history)[:3] == ["step", "reconstruction", term]
+    assert models.load(tmp_path).settings == architecture
+
+
+def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
+    torch.manual_seed(0)
+    net = lpips.Lpips("alex")
+    backbone = {f"features.{key}": value for key, value in net.features.state_dict().items()}
+    torch.save(backbone, tmp_path / "backbone.pth")
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, len(h), 1, 1) for i, h in enumerate(net.heads)}
+    torch.save(heads, tmp_path / "heads.pth")
+    settings = PerceptualSettings(network=None, lpips=LpipsNetwork(every=4))
+    files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
+    cube = VolumeSettings(shape=(32, 32, 32))
+    big = stage(steps=2, validate_every=1, crop=cube.shape, perceptual=settings)
+    big = big.model_copy(update={"volume": cube})
+    compressor.train_compressor(big, cohort, files, 1, 0, "identity")
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert (history["perceptual"] > 0).all()
+
+
 def test_a_fixed_compressor_is_only_measured(cohort, tmp_path):
     fixed = stage(architecture=HaarTransform(kind="haar", levels=2), train=False)
     history = run(fixed, cohort, tmp_path)
@@ -181,6 +289,18 @@ def test_a_fixed_compressor_is_only_measured(cohort, tmp_path):
     assert isinstance(models.load(tmp_path), models.Compressor)
     rounded = stage(architecture=HaarTransform(kind="haar", levels=2, haar="rounded"), train=False)
     assert run(rounded, cohort, tmp_path)["val_loss"][0] > 1e-5
+
+
+def test_published_weights_are_measured_and_kept(cohort, tmp_path):
+    architecture = MaisiAutoencoder(kind="maisi", channels=(8, 8), norm_groups=4)
+    weights = models.build(architecture).net.state_dict()
+    torch.save(weights, tmp_path / "maisi.pt")
+    files = compressor.Files(tmp_path, pretrained=tmp_path / "maisi.pt")
+    fixed = stage(architecture=architecture, train=False)
+    assert compressor.train_compressor(fixed, cohort, files, 1, 0, "identity") == {}
+    kept = models.load(tmp_path).net.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in weights.items())
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
 
 
 class Numbered:

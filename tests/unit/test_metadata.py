@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfdm.data.metadata import encode, load_schema, normalise, statistics_of
+from wfdm.data.metadata import (
+    ImplausibleValueError,
+    age_group_of,
+    decode,
+    encode,
+    load_schema,
+    normalise,
+    statistics_of,
+)
 from wfdm.errors import UserError
 
 FIELDS = {field.name: field for field in load_schema().fields}
@@ -64,10 +72,88 @@ def test_unknown_spelling_names_scan_field_and_value():
         encode({"scan_id": "X/sub-1_T1w", "sex": "Q"})
 
 
-@pytest.mark.parametrize(("name", "value"), [("BMI", "0"), ("BMI", "115.6"), ("age", "old")])
-def test_implausible_numbers_are_refused(name, value):
-    with pytest.raises(UserError, match=f"{name} is"):
-        normalise(FIELDS[name], value, "here")
+@pytest.mark.parametrize("value", ["0", "80.9", "115.6"])
+def test_implausible_numbers_are_refused(value):
+    with pytest.raises(ImplausibleValueError, match="BMI is"):
+        normalise(FIELDS["BMI"], value, "here")
+
+
+def test_a_word_is_no_number():
+    with pytest.raises(UserError, match="age is 'old'"):
+        normalise(FIELDS["age"], "old", "here")
+
+
+# Every raw spelling that BrainScape's lists hold, by field.
+SPELLINGS = {
+    "sex": {
+        "female": "F f female Female FEMALE 0 Woman",
+        "male": "M m male Male MALE 1 Man",
+        "other": "2 O o other",
+        "": "U n/a",
+    },
+    "handedness": {
+        "R": "R r right Right RIGHT",
+        "L": "L l left",
+        "A": "A ambidextrous Ambidextrous Ambi",
+    },
+    "race": {code: code for code in "12345678"},
+    "education": {level: level for level in ("low", "medium", "high")},
+    "tumor": {"yes": "Y y yes", "no": "N n no"},
+    # HCP1200's, IDEAS's, MPLMBB's and PSED's bins
+    "age_group": {
+        "10-15": "11-15",
+        "15-20": "16-20",
+        "20-25": "22-25 20-24 20-25",
+        "25-30": "26-30 25-29 25-30",
+        "30-35": "31-35",
+        "35-40": "36-40",
+    },
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_raw_spellings(name):
+    for canonical, spellings in SPELLINGS[name].items():
+        for raw in spellings.split():
+            assert normalise(FIELDS[name], raw, "here") == canonical
+
+
+@pytest.mark.parametrize("raw", ["20-40", "20", "30-25", "101-104", "old"])
+def test_age_groups_that_no_bin_holds(raw):
+    with pytest.raises(UserError, match=f"age_group is '{raw}'"):
+        normalise(FIELDS["age_group"], raw, "here")
+
+
+@pytest.mark.parametrize(
+    ("age", "group"),
+    [("0", "0-5"), ("4.99", "0-5"), ("5", "5-10"), ("100", "95-100"), ("101", ""), ("", "")],
+)
+def test_age_groups_are_half_open_and_the_last_is_closed(age, group):
+    assert age_group_of(age) == group
+
+
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        field.name: st.sampled_from(field.values)
+        if field.values
+        else st.floats(*field.range).map(lambda number: f"{number:.6g}")
+        for field in FIELDS.values()
+    },
+)
+
+
+@given(RECORDS)
+def test_every_field_round_trips(record):
+    values, recorded = encode(record)
+    again = decode(values, recorded)
+    assert set(again) == set(record)
+    assert recorded.sum() == len(record)
+    for name, text in record.items():
+        if FIELDS[name].values:
+            assert again[name] == text
+        else:
+            assert float(again[name]) == pytest.approx(float(text), abs=2e-5)
 
 
 def test_statistics_of_the_training_split():

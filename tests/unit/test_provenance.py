@@ -12,7 +12,7 @@ from wfdm.provenance import fingerprints
 from wfdm.provenance.audit import Audit
 from wfdm.provenance.records import read, record_path, recorded, sha256_of
 
-STAGE = SplitStage(seed=42, split=SplitSettings())
+STAGE = SplitStage(seed=42, split=SplitSettings(), statistics="training")
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def package(tmp_path, monkeypatch):
     fingerprints._parsed.cache_clear()
 
 
-def fresh() -> str:
+def fresh(*implementations: str) -> str:
     fingerprints._parsed.cache_clear()
-    return fingerprints.fingerprint("a")
+    return fingerprints.fingerprint("a", *implementations)
 
 
 def test_comments_docstrings_and_strangers_change_nothing(package):
@@ -103,6 +103,24 @@ def test_code_of_an_imported_module_counts(package):
     before = fresh()
     (package / "b.py").write_text("def f():\n    return 2\n")
     assert fresh() != before
+
+
+def test_an_architecture_counts_only_where_it_is_used(package, tmp_path, monkeypatch):
+    (package / "d.py").write_text("class D: ...\n")
+    lab = tmp_path / "elsewhere"
+    (lab / "lab").mkdir(parents=True)
+    (lab / "lab" / "__init__.py").write_text("")
+    (lab / "lab" / "mine.py").write_text("from lab.parts import size\n")
+    (lab / "lab" / "parts.py").write_text("size = 1\n")
+    monkeypatch.syspath_prepend(lab)
+    plain, with_d, with_lab = fresh(), fresh("wfdm.d:D"), fresh("lab.mine:Mine")
+    assert len({plain, with_d, with_lab}) == 3
+    (package / "d.py").write_text("class D: x = 1\n")
+    assert fresh() == plain and fresh("wfdm.d:D") != with_d
+    (lab / "lab" / "parts.py").write_text("size = 2\n")
+    assert fresh() == plain and fresh("lab.mine:Mine") != with_lab
+    with pytest.raises(UserError, match=r"module 'lab\.none' cannot be found"):
+        fresh("lab.none:X")
 
 
 def test_every_stage_has_a_fingerprint_of_its_own_modules():

@@ -15,6 +15,7 @@ from wfdm.errors import UserError
 from wfdm.evaluation import floors
 from wfdm.evaluation.reconstruction import (
     COLUMNS,
+    LATENT,
     compare,
     evaluate_compressor,
     ms_ssim_kernel,
@@ -111,7 +112,7 @@ def test_every_scan_is_compared_with_its_own_reconstruction(tmp_path, monkeypatc
         ]
     )
     table = evaluate_compressor("unused", volumes, SETTINGS)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == (*COLUMNS, *LATENT)
     assert list(table["scan_id"]) == list(made)
     assert table["LPIPS"].isna().all()
     np.testing.assert_allclose(table["MSE"], 0.0625, rtol=1e-5)

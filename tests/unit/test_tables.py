@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wfdm.config.data import PhantomDataset, PhantomSource
+from wfdm.config.data import PhantomDataset, PhantomSource, SplitSettings
 from wfdm.config.evaluation import EvaluationSettings
 from wfdm.config.features import FeatureNetwork
 from wfdm.config.preprocess import PreprocessSettings
@@ -15,7 +15,7 @@ from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import floors, tables
-from wfdm.evaluation.reconstruction import COLUMNS
+from wfdm.evaluation.reconstruction import COLUMNS, LATENT
 from wfdm.evaluation.synthesis import COLUMNS as SYNTHESIS_COLUMNS
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published"
@@ -72,7 +72,12 @@ def test_a_missing_published_table_is_told(tmp_path):
 
 def test_table_1_counts_scans_beside_the_papers():
     scans = pd.DataFrame(
-        {"scan_id": list("abcde"), "modality": ["T1w", "T1w", "T2w", "T1w", "FLAIR"]}
+        {
+            "scan_id": list("abcde"),
+            "dataset": "A",
+            "subject": list("ppqrs"),
+            "modality": ["T1w", "T1w", "T2w", "T1w", "FLAIR"],
+        }
     )
     splits = pd.DataFrame(
         {
@@ -81,7 +86,7 @@ def test_table_1_counts_scans_beside_the_papers():
             "split": ["train", "train", "test", "validation", "train"],
         }
     )
-    table = tables.table1(scans, splits, PUBLISHED, "demo").set_index("Modality")
+    table = tables.table1(scans, splits, PUBLISHED, "person", "demo").set_index("Modality")
     assert list(table.index) == ["T1w", "T2w", "FLAIR", "T1Gd", "Total"]
     ours = table[["Total", "Train", "Val", "Test"]].astype(int)
     assert ours.to_numpy().tolist() == [
@@ -93,13 +98,16 @@ def test_table_1_counts_scans_beside_the_papers():
     ]
     assert table.loc["T1w", "Train published"] == "24515"
     assert table.loc["T1Gd", "note"] == "not in this study; demo"
+    assert table.loc["T1w", "reason"] == "3 scans in this study, 30965 in the paper's snapshot"
 
 
 def test_table_1_refuses_a_scan_without_a_split():
-    scans = pd.DataFrame({"scan_id": ["a"], "modality": ["T1w"]})
+    scans = pd.DataFrame(
+        {"scan_id": ["a"], "dataset": ["A"], "subject": ["p"], "modality": ["T1w"]}
+    )
     splits = pd.DataFrame({"scan_id": ["b"], "person": ["p"], "split": ["test"]})
     with pytest.raises(UserError, match="split"):
-        tables.table1(scans, splits, PUBLISHED)
+        tables.table1(scans, splits, PUBLISHED, "person")
 
 
 def reconstruction_csv(path, psnrs, **columns):
@@ -142,6 +150,30 @@ def test_table_3_keeps_the_papers_order_and_puts_our_rows_last(table3):
     own = table.set_index("Model").loc[floors.SAME_ANSWER]
     assert (own["PSNR"], own["PSNR published"]) == ("15.50", "")
     assert "not in the paper" in own["note"]
+
+
+def test_tables_8_to_11_hold_one_modality(tmp_path):
+    rows = [
+        [f"A/sub-{i}_{modality}", modality, psnr, 0.9, 0.95, 0.001, 0.1, "1/4", 4]
+        for i, (modality, psnr) in enumerate((("T1w", 20.0), ("T1w", 22.0), ("FLAIR", 30.0)))
+    ]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *LATENT])
+    tables.write_csv(table, tmp_path / "wf.csv")
+    floor = reconstruction_csv(tmp_path / "floors.csv", [15], reference=floors.SAME_ANSWER)
+    for modality, number in tables.BY_MODALITY.items():
+        made = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", modality)
+        row = made.set_index("Model").loc["WF-VAE"]
+        printed = published(number, "Model").loc["WF-VAE"]
+        assert row["PSNR published"] == printed["PSNR"]
+        scans = table[table["modality"] == modality]
+        assert row["n"] == str(len(scans))
+        wanted = f"{scans['PSNR'].mean():.2f}" if len(scans) else ""
+        assert row["PSNR"] == wanted
+        assert "clamped to [0, 1], MSE unclamped" in row["note"]
+    flair = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", "FLAIR")
+    cells = flair.set_index("Model").loc["WF-VAE"]
+    assert (cells["Compression"], cells["Latent chans"]) == ("1/4", "4")
+    assert cells["LPIPS"] == "0.1000" and "LPIPS: not measured" not in cells["note"]
 
 
 def test_tables_are_the_same_bytes_every_time(table3, tmp_path):
@@ -202,6 +234,8 @@ def test_the_papers_study_differs_in_nothing_and_a_demo_says_how():
     for word in ("phantom", "96x112x80", "2 mm", "stand-in"):
         assert word in told
     assert "training" not in told
+    leaking = Study(split=SplitSettings(rule="published"))
+    assert "leaks people" in tables.differences(leaking)
 
 
 def test_metrics_hold_only_what_this_study_measured(tmp_path):

@@ -57,7 +57,7 @@ class Line:
 
 def plan(folder: Path, **changes) -> Plan:
     kept = {"name": "line", "seed": 1, "steps": STEPS, "validate_every": 10, "folder": folder}
-    return Plan(**(kept | {"config": "{}", "identity": "a"} | changes))
+    return Plan(**(kept | {"config": lambda _: "{}", "identity": "a"} | changes))
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

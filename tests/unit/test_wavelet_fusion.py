@@ -5,6 +5,8 @@ from brainmint.models.compression.wavelet_fusion import WaveletFusionAutoencoder
 from wfdm import models
 from wfdm.config.compressors import HaarTransform, WaveletFusion
 from wfdm.errors import UserError
+from wfdm.models import haar
+from wfdm.models.blocks import Convolution
 
 SHAPE = (32, 48, 40)
 
@@ -57,14 +59,83 @@ def test_the_authors_weights_give_the_authors_results(attention, tmp_path):
         assert (mine - expected).norm() < 1e-4 * expected.norm()
 
 
+@pytest.mark.parametrize("size", [4, 60])  # small enough for the detour, and not
+def test_a_single_item_is_convolved_like_one_of_two(size):
+    ours, x = (
+        Convolution(3, 5, kernel_size=3, padding=1),
+        volumes(2, (size, 120, 6)).expand(-1, 3, -1, -1, -1),
+    )
+    with torch.no_grad():
+        alone, expected = ours(x[:1]), torch.nn.Conv3d.forward(ours, x)[:1]
+    assert torch.allclose(alone, expected, atol=1e-6)
+    if size == 4:
+        assert torch.equal(alone, expected)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_a_fresh_model_codes_block_means_and_gradients(attention):
+    torch.manual_seed(5)
+    fresh = models.build(ours(attention)).eval()
+    code = torch.rand((1, 4, 8, 12, 10), generator=torch.Generator().manual_seed(2))
+    c1 = torch.zeros(1, 8, 16, 24, 20)
+    c1[:, :1] = haar.inverse(torch.cat((code, torch.zeros(1, 4, 8, 12, 10)), dim=1))
+    v = haar.inverse(c1)
+    with torch.no_grad():
+        mean, _ = fresh.encode(v)
+        decoded = fresh.decode(code)
+    assert torch.allclose(decoded, v, atol=1e-5)
+    assert torch.allclose(v.mean(), code[:, 0].mean() / 8, atol=1e-6)  # a mean of 64 is LLL / 8
+    for channel in range(4):  # the code, normalised on the way
+        pair = torch.stack((mean[0, channel].flatten(), code[0, channel].flatten()))
+        assert torch.corrcoef(pair)[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("rounding", ["exact", "rounded"])
+@pytest.mark.parametrize("attention", [False, True])
+def test_our_weights_go_back_to_the_authors_class(attention, rounding):
+    torch.manual_seed(4)
+    module, oracle, x = models.build(ours(attention, haar=rounding)), theirs(attention), volumes()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    state = models.export_brainmint(module)
+    oracle.load_state_dict(state)  # strict: every name, the Haar filters too
+    with torch.no_grad():
+        mean, std = oracle.encode(x)
+        pairs = [*zip(module.encode(x), (mean, std), strict=True)]
+        pairs.append((module.decode(mean), oracle.decode(mean)))
+    for mine, expected in pairs:
+        assert (mine - expected).norm() < 1e-4 * expected.norm()
+    back = models.import_brainmint(state, norm_groups=8)
+    assert back.settings == module.settings
+    assert all(torch.equal(back.state_dict()[k], v) for k, v in module.state_dict().items())
+
+
+def test_checkpoints_go_in_and_out_by_command(wfdm, tmp_path):
+    oracle = theirs(True)
+    torch.save({"state_dict": oracle.state_dict()}, tmp_path / "theirs.pt")
+    folder, back = tmp_path / "mine", tmp_path / "back.pt"
+    command = ("import-checkpoint", tmp_path / "theirs.pt", "--out", folder, "--norm-groups", 8)
+    assert wfdm(*command) == (0, "")
+    assert models.load(folder).settings.attention
+    assert wfdm("export-checkpoint", folder, "--out", back) == (0, "")
+    state = torch.load(back, weights_only=True)
+    for name, value in oracle.state_dict().items():
+        torch.testing.assert_close(state[name], value)
+    models.save(folder, models.build(HaarTransform(kind="haar", levels=1)))
+    code, told = wfdm("export-checkpoint", folder, "--out", tmp_path / "no.pt")
+    assert code == 1 and "holds no wavelet-fusion compressor" in told
+    assert not (tmp_path / "no.pt").exists()
+
+
 def test_the_posterior_is_sampled_with_the_given_generator():
     torch.manual_seed(0)
     module, x = models.build(ours()), volumes()
     with torch.no_grad():
         mean, std = module.encode(x)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
-        drawn, *_ = module(x, torch.Generator().manual_seed(5))
+        drawn, terms = module(x, torch.Generator().manual_seed(5))
         torch.testing.assert_close(drawn, module.decode(mean + std * noise))
+    assert list(terms) == ["kl"]
     assert mean.shape == std.shape == (1, 4, 8, 12, 10)
     assert (std > 0).all()
 
@@ -82,8 +153,8 @@ def test_every_parameter_learns():
     module = models.build(ours(attention=True))
     for parameter in module.parameters():  # heads and residual branches start at zero
         torch.nn.init.normal_(parameter, std=0.1)
-    recon, mean, std = module(volumes(shape=(8, 8, 8)), torch.Generator().manual_seed(0))
-    (recon.square().mean() + std.mean() + mean.square().mean()).backward()
+    recon, terms = module(volumes(shape=(8, 8, 8)), torch.Generator().manual_seed(0))
+    (recon.square().mean() + terms["kl"] / 1000).backward()
     # An attention's key bias shifts every weight of a row alike: softmax does not see it.
     silent = {n for n, p in module.named_parameters() if not p.grad.abs().max() > 1e-9}
     assert all(name.endswith("to_k.bias") for name in silent)

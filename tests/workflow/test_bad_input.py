@@ -132,6 +132,7 @@ def test_unknown_setting(wfdm, tmp_path):
     code, told = wfdm(
         *("split", "--settings", '{"seed": 1, "split": {"trian": 0.8}}'),
         *("--scans", "x.tsv", "--out", tmp_path / "o.tsv", "--statistics", tmp_path / "s.json"),
+        *("--leaks", tmp_path / "l.tsv"),
     )
     assert code == 1 and "unknown key 'split.trian'" in told and len(told.splitlines()) == 1
 

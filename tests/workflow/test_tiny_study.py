@@ -24,6 +24,9 @@ def test_everything_is_made(finished):
     for name in ("figure2", "figure3"):
         assert (made / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (made / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("index_report", "people", "coverage", "leaks", "near_duplicates"):
+        assert (made / "data" / f"{name}.tsv").read_text().count("\t")
+    assert len(pd.read_csv(made / "data/leaks.tsv", sep="\t")) == 0
     history = pd.read_csv(made / "compressors/wf-sa-vae/history.csv")
     assert history["val_loss"].notna().any()
 

@@ -10,6 +10,7 @@ rule train_compressor:
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
         perceptual=perceptual_weights,
+        pretrained=pretrained_weights,
     output:
         model=results("compressors/{compressor}/model.safetensors"),
         config=results("compressors/{compressor}/config.json"),
@@ -28,14 +29,22 @@ rule train_compressor:
         settings=lambda wildcards: settings(
             stages.train_compressor(study, wildcards.compressor)
         ),
-        perceptual=lambda _, input: option("perceptual", input.perceptual),
-        code=fingerprint("train-compressor"),
+        weights=lambda _, input: " ".join(
+            [
+                option("perceptual", input.perceptual),
+                option("pretrained", input.pretrained),
+            ]
+        ),
+        cache=results("cache"),
+        code=lambda wildcards: code_of("train-compressor", wildcards.compressor),
     message:
         "Train compressor {wildcards.compressor}"
     shell:
         "wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
-        "--splits {input.splits:q} {params.perceptual} --threads {threads} "
-        "--cache-mb {resources.cache_mb} --out {output.model:q} 2>&1 | tee {log:q}"
+        "--splits {input.splits:q} {params.weights} --threads {threads} "
+        "--workers $(( {threads} > 2 ? {threads} - 2 : 0 )) --cache {params.cache:q} "
+        "--cache-mb {resources.cache_mb} "
+        "--out {output.model:q} 2>&1 | tee {log:q}"
 
 
 rule encode:
@@ -57,7 +66,7 @@ rule encode:
     params:
         settings=settings(stages.EncodeStage(volume=study.volume)),
         shards=study.shards,
-        code=fingerprint("encode"),
+        code=lambda wildcards: code_of("encode", wildcards.compressor),
     message:
         "Encode shard {wildcards.shard} with {wildcards.compressor}"
     shell:

@@ -5,6 +5,7 @@ rule floors:
     input:
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
+        lpips=weights(study.evaluation.lpips),
     output:
         means=results("evaluation/mean_volumes.safetensors"),
         rows=results("evaluation/reconstruction/mean_volume.csv"),
@@ -17,13 +18,14 @@ rule floors:
         mem_mb=16000,
         runtime=600,
     params:
-        settings=settings(stages.ReconstructionStage(volume=study.volume)),
+        settings=settings(stages.reconstruction(study)),
+        lpips=lambda _, input: option("lpips", input.lpips),
         code=fingerprint("floors"),
     message:
         "Mean volumes of the training split: the floor that every model must beat"
     shell:
         "wfdm evaluate floors --settings {params.settings:q} --volumes {input.volumes:q} "
-        "--splits {input.splits:q} --threads {threads} --means {output.means:q} "
+        "--splits {input.splits:q} {params.lpips} --threads {threads} --means {output.means:q} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
 
 
@@ -32,6 +34,7 @@ rule reconstruction:
         model=results("compressors/{compressor}/model.safetensors"),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
+        lpips=weights(study.evaluation.lpips),
     output:
         metrics=results("evaluation/reconstruction/{compressor}.csv"),
     log:
@@ -44,14 +47,15 @@ rule reconstruction:
         runtime=1440,
         gpu=1,
     params:
-        settings=settings(stages.ReconstructionStage(volume=study.volume)),
-        code=fingerprint("reconstruction"),
+        settings=settings(stages.reconstruction(study)),
+        lpips=lambda _, input: option("lpips", input.lpips),
+        code=lambda wildcards: code_of("reconstruction", wildcards.compressor),
     message:
         "Reconstruct the test split with {wildcards.compressor}"
     shell:
         "wfdm evaluate reconstruction --settings {params.settings:q} "
         "--compressor {input.model:q} --volumes {input.volumes:q} --splits {input.splits:q} "
-        "--threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"
+        "{params.lpips} --threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"
 
 
 rule features:

@@ -1,11 +1,38 @@
 # The paper's figures, from the models and samples of this study.
 
 
+rule figure1:
+    output:
+        pdf=results("figures/figure1.pdf"),
+        png=report(
+            results("figures/figure1.png"),
+            caption="../report/figure1.rst",
+            category="Figures",
+            labels={"figure": "1", "content": "Architecture"},
+        ),
+    log:
+        results("logs/figure1.log"),
+    benchmark:
+        results("logs/figure1.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda _: settings(stages.architecture(study)),
+        code=fingerprint("figure1"),
+    message:
+        "Figure 1: the configured architecture"
+    shell:
+        "wfdm figures figure1 --settings {params.settings:q} --out {output.pdf:q} "
+        "2>&1 | tee {log:q}"
+
+
 rule figure2:
     input:
         models=expand(
             results("compressors/{compressor}/model.safetensors"),
-            compressor=study.compressors,
+            compressor=COMPRESSORS,
         ),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
@@ -35,10 +62,10 @@ rule figure2:
             "column",
             [
                 f"{compressor.label}={results(f'compressors/{name}/model.safetensors')}"
-                for name, compressor in study.compressors.items()
+                for name, compressor in COMPRESSORS.items()
             ],
         ),
-        code=fingerprint("figure2"),
+        code=code_of("figure2", *COMPRESSORS),
     message:
         "Figure 2: reconstructions by compressor"
     shell:

@@ -63,7 +63,7 @@ rule sample:
         settings=lambda wildcards: settings(stages.sample(study, wildcards.generator)),
         generator=lambda _, input: option("generator", input.generator),
         shards=study.shards,
-        code=fingerprint("sample"),
+        code=lambda wildcards: code_of("sample", compressor_of(wildcards.generator)),
     message:
         "Sample shard {wildcards.shard} from {wildcards.generator}"
     shell:

@@ -1,17 +1,40 @@
-# One job per session; a cluster runs many of them in one submission (group "sessions").
+# One job per session. A cluster runs the sessions of a batch in one job: the SLURM profile puts
+# both rules into a group, and `batch` joins its sessions to one connected piece of the plan.
 
 
 localrules:
+    preprocess_assets,
     quality,
     volumes,
+
+
+# One file that stands for all assets: 30,000 sessions with one edge each are planned sooner.
+rule preprocess_assets:
+    input:
+        files=[asset(name) for name in study.preprocess.assets],
+    output:
+        digests=results("preprocessed/assets.tsv"),
+    log:
+        results("logs/preprocess_assets.log"),
+    benchmark:
+        results("logs/preprocess_assets.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        files=lambda _, input: option("file", input.files),
+        code=fingerprint("digests"),
+    message:
+        "Note the assets of preprocessing"
+    shell:
+        "wfdm digests {params.files} --out {output.digests:q} 2>&1 | tee {log:q}"
 
 
 rule preprocess:
     input:
         raw=lambda wildcards: raw_scans(session_rows(wildcards)),
-        atlas=asset(study.preprocess.atlas),
-        head=asset(study.preprocess.atlas_head),
-        weights=[asset(name) for name in study.preprocess.weights],
+        assets=results("preprocessed/assets.tsv"),
     output:
         record=results(
             "preprocessed/{dataset}/{place}/{session}_desc-preproc.prov.json"
@@ -20,8 +43,6 @@ rule preprocess:
         results("logs/preprocess/{dataset}/{place}/{session}.log"),
     benchmark:
         results("logs/preprocess/{dataset}/{place}/{session}.benchmark.tsv")
-    group:
-        "sessions"
     threads: 1
     resources:
         mem_mb=6000,
@@ -30,24 +51,46 @@ rule preprocess:
         settings=settings(
             stages.PreprocessStage(seed=study.seed, preprocess=study.preprocess)
         ),
-        scans=lambda wildcards: option("scan", scan_paths(session_rows(wildcards))),
-        state=lambda wildcards: session_state(session_rows(wildcards)),
-        weights=lambda _, input: option("weights", input.weights),
+        options=session_options,
+        atlas=asset(study.preprocess.atlas),
+        head=asset(study.preprocess.atlas_head),
         code=fingerprint("preprocess"),
     message:
         "Preprocess {wildcards.dataset} {wildcards.session}"
     shell:
         "wfdm preprocess --settings {params.settings:q} --dataset {wildcards.dataset} "
-        "--session {wildcards.session} {params.scans} --state {params.state} "
-        "--atlas {input.atlas:q} --atlas-head {input.head:q} {params.weights} "
-        "--threads {threads} --tolerate --record {output.record:q} 2>&1 | tee {log:q}"
+        "--session {wildcards.session} {params.options} --atlas {params.atlas:q} "
+        "--atlas-head {params.head:q} --threads {threads} --tolerate "
+        "--record {output.record:q} 2>&1 | tee {log:q}"
+
+
+rule batch:
+    input:
+        records=lambda wildcards: batches()[int(wildcards.batch)],
+    output:
+        records=results("preprocessed/batches/{batch}.tsv"),
+    log:
+        results("logs/batch/{batch}.log"),
+    benchmark:
+        results("logs/batch/{batch}.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        records=lambda _, input: option("file", input.records),
+        code=fingerprint("digests"),
+    message:
+        "Note what was preprocessed in batch {wildcards.batch}"
+    shell:
+        "wfdm digests {params.records} --out {output.records:q} 2>&1 | tee {log:q}"
 
 
 rule quality:
     input:
         scans=results("data/scans.tsv"),
         exclusions=exclusion_file,
-        records=session_records,
+        batches=batch_tables,
     output:
         page=results("preprocessed/quality.html"),
         table=results("preprocessed/quality.tsv"),
@@ -77,7 +120,7 @@ rule volumes:
     input:
         scans=results("data/scans.tsv"),
         exclusions=exclusion_file,
-        records=session_records,
+        batches=batch_tables,
         page=results("preprocessed/quality.html"),
         table=results("preprocessed/quality.tsv"),
     output:

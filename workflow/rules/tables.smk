@@ -5,6 +5,7 @@ localrules:
     table1,
     table3,
     table4,
+    table8to11,
     metrics,
 
 
@@ -29,13 +30,14 @@ rule table1:
         mem_mb=2000,
         runtime=10,
     params:
+        rule=study.split.rule,
         note=differences(study),
         code=fingerprint("tables"),
     message:
         "Table 1: scans per split"
     shell:
         "wfdm tables table1 --scans {input.scans:q} --splits {input.splits:q} "
-        "--published {input.published:q} --note {params.note:q} "
+        "--published {input.published:q} --rule {params.rule} --note {params.note:q} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
@@ -43,7 +45,7 @@ rule table3:
     input:
         rows=expand(
             results("evaluation/reconstruction/{compressor}.csv"),
-            compressor=study.compressors,
+            compressor=COMPRESSORS,
         ),
         floor=results("evaluation/reconstruction/mean_volume.csv"),
         published="config/published/table3.csv",
@@ -67,7 +69,7 @@ rule table3:
             "row",
             [
                 f"{compressor.label}={results(f'evaluation/reconstruction/{name}.csv')}"
-                for name, compressor in study.compressors.items()
+                for name, compressor in COMPRESSORS.items()
             ],
         ),
         note=differences(study),
@@ -76,6 +78,43 @@ rule table3:
         "Table 3: reconstruction by compressor"
     shell:
         "wfdm tables table3 {params.rows} --floor {input.floor:q} "
+        "--published {input.published:q} --note {params.note:q} "
+        "--out {output.table:q} 2>&1 | tee {log:q}"
+
+
+rule table8to11:
+    input:
+        rows=rules.table3.input.rows,
+        floor=rules.table3.input.floor,
+        published="config/published/table{number}.csv",
+    output:
+        table=report(
+            results("tables/table{number}.csv"),
+            caption="../report/table8to11.rst",
+            category="Tables",
+            labels={"table": "{number}", "content": "Reconstruction by modality"},
+        ),
+    log:
+        results("logs/table{number}.log"),
+    benchmark:
+        results("logs/table{number}.benchmark.tsv")
+    wildcard_constraints:
+        number="|".join(map(str, BY_MODALITY.values())),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rows=rules.table3.params.rows,
+        modality=lambda wildcards: {
+            str(number): modality for modality, number in BY_MODALITY.items()
+        }[wildcards.number],
+        note=differences(study),
+        code=fingerprint("tables"),
+    message:
+        "Table {wildcards.number}: reconstruction of {params.modality} by compressor"
+    shell:
+        "wfdm tables table3 {params.rows} --floor {input.floor:q} --modality {params.modality} "
         "--published {input.published:q} --note {params.note:q} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 

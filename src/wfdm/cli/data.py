@@ -22,7 +22,7 @@ def asset(
     out: options.Out,
     file: Annotated[Path | None, typer.Option(help="Take this file instead of fetching.")] = None,
 ) -> None:
-    """Retrieve an asset and verify its sha256."""
+    """Retrieve an asset and verify its checksum."""
     from wfdm.data.assets import retrieve
 
     with recorded("asset", out, None, []) as run:
@@ -34,18 +34,42 @@ def asset(
 def index(
     settings: options.Settings,
     raw: Annotated[Path, typer.Option(help="Where phantom scans will be written.")],
+    aliases: Annotated[Path, typer.Option(help="Table of aliases (config/people.tsv).")],
+    report: Annotated[Path, typer.Option(help="Rejected records and notes, with reasons.")],
+    people: Annotated[Path, typer.Option(help="People with several subject ids, with evidence.")],
     out: options.Out,
 ) -> None:
-    """List every scan of every source in one scan table."""
+    """List every scan of every source, with its person, in one scan table."""
+    from wfdm.data import findings
     from wfdm.data.index import build
-    from wfdm.data.table import write_scans
+    from wfdm.data.people import read_aliases
+    from wfdm.data.table import write_scans, write_table
 
     stage = parse_json(stages.IndexStage, settings)
-    with recorded("index", out, stage, []):
-        scans = build(stage, str(raw))
-        write_scans(scans, out)
+    with recorded("index", out, stage, [aliases]) as run:
+        index = build(stage, str(raw), read_aliases(aliases))
+        run.inputs += index.read
+        run.outputs = [out, report, people]
+        found = findings.report(index.findings)
+        write_table(found, report)
+        write_table(index.people, people)
+        write_scans(index.scans, out)
+    scans, outcomes = index.scans, found["outcome"].value_counts()
     counts = scans["modality"].value_counts().to_dict()
-    print(f"{len(scans)} scans of {scans['person'].nunique()} people: {counts}")
+    print(
+        f"{len(scans)} scans of {scans['person'].nunique()} people: {counts}; "
+        f"{outcomes.get('rejected', 0)} records rejected, {outcomes.get('note', 0)} notes: {report}"
+    )
+
+
+@app.command()
+def coverage(scans: options.Scans, out: options.Out) -> None:
+    """Count how much of the cohort each metadata field covers, in all and per modality."""
+    from wfdm.data.coverage import coverage as count
+    from wfdm.data.table import read_scans, write_table
+
+    with recorded("coverage", out, None, [scans]):
+        write_table(count(read_scans(scans)), out)
 
 
 @app.command()
@@ -84,23 +108,32 @@ def split(
     scans: options.Scans,
     out: options.Out,
     statistics: Annotated[Path, typer.Option(help="Metadata statistics to write (JSON).")],
+    leaks: Annotated[Path, typer.Option(help="Table of people in two splits to write.")],
 ) -> None:
     """Divide people into train, validation and test; metadata statistics of the training split."""
-    from wfdm.data.metadata import statistics_of, write_statistics
-    from wfdm.data.split import split_people
+    from wfdm.data import split as splitting
+    from wfdm.data.metadata import published_statistics, statistics_of, write_statistics
     from wfdm.data.table import read_scans, rows_of, write_table
 
     stage = parse_json(stages.SplitStage, settings)
-    with recorded("split", out, stage, [scans]) as run:
-        run.outputs = [out, statistics]
+    frozen = [Path(stage.split.file)] if stage.split.file else []
+    with recorded("split", out, stage, [scans, *frozen]) as run:
+        run.outputs = [out, statistics, leaks]
         table = read_scans(scans)
-        splits = split_people(table, stage.split, stage.seed)
-        training = set(splits.loc[splits["split"] == "train", "scan_id"])
-        rows = rows_of(table[table["scan_id"].isin(training)])
-        write_statistics(statistics_of(rows), statistics)
+        splits = splitting.divide(table, stage.split, stage.seed)
+        training = table[table["scan_id"].isin(splits.loc[splits["split"] == "train", "scan_id"])]
+        own = stage.statistics == "training"
+        write_statistics(
+            statistics_of(rows_of(training)) if own else published_statistics(), statistics
+        )
+        leaking = splitting.leaks(table, splits)
+        write_table(leaking, leaks)
         write_table(splits, out)
-    people = splits.drop_duplicates("person")["split"].value_counts().to_dict()
-    print(f"people: {people}; scans: {splits['split'].value_counts().to_dict()}")
+    people = splits.drop_duplicates(["person", "split"])["split"].value_counts().to_dict()
+    print(
+        f"people: {people}, {len(leaking)} of them in two splits or more; "
+        f"scans: {splits['split'].value_counts().to_dict()}"
+    )
 
 
 @app.command()
@@ -166,6 +199,18 @@ def preprocess(
 
 
 @app.command()
+def digests(
+    file: Annotated[list[Path], typer.Option(help="A file; once for each.")], out: options.Out
+) -> None:
+    """Note the sha256 of files in one table, which then stands for them in a plan."""
+    from wfdm.data.manifest import digest_table
+    from wfdm.data.table import write_table
+
+    with recorded("digests", out, None, file):
+        write_table(digest_table(file), out)
+
+
+@app.command()
 def quality(
     settings: options.Settings,
     scans: options.Scans,
@@ -219,6 +264,47 @@ def volumes(
         found = gather(rows, root)
         write_table(found, out)
     print(f"{len(found)} volumes of {len(records)} sessions")
+
+
+@app.command()
+def image_hash(
+    settings: options.Settings,
+    volumes: options.Volumes,
+    shard: options.Shard,
+    shards: options.Shards,
+    out: options.Out,
+) -> None:
+    """Describe the volumes of one shard for the search of near-duplicates."""
+    from wfdm.data.near_duplicates import describe_shard
+    from wfdm.data.table import read_table
+
+    stage = parse_json(stages.ImageHashStage, settings)
+    with recorded("near-duplicates", out, stage, [volumes]) as run:
+        run.outputs = [out, out.with_suffix(".tsv")]
+        count = describe_shard(read_table(volumes), shard, shards, stage.volume, out)
+    print(f"{count} volumes described")
+
+
+@app.command()
+def near_duplicates(
+    settings: options.Settings,
+    scans: options.Scans,
+    hashes: Annotated[list[Path], typer.Option(help="A shard of image hashes; once for each.")],
+    out: options.Out,
+) -> None:
+    """List pairs of scans of two people that look like one person's, for review."""
+    from wfdm.data.near_duplicates import find_pairs, read_shards
+    from wfdm.data.table import read_scans, write_table
+
+    stage = parse_json(stages.NearDuplicatesStage, settings)
+    with recorded("near-duplicates", out, stage, [scans, *hashes]) as run:
+        keys, coefficients = read_shards(hashes)
+        run.inputs += [path.with_suffix(".tsv") for path in hashes]
+        table = read_scans(scans)
+        persons = dict(zip(table["scan_id"], table["person"], strict=True))
+        pairs, notes = find_pairs(keys, coefficients, persons, stage.near_duplicate)
+        write_table(pairs, out)
+    print("\n".join([f"{len(pairs)} pairs to review: {out}", *notes]))
 
 
 @app.command()

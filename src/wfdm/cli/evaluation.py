@@ -9,6 +9,7 @@ import typer
 
 from wfdm.cli import options
 from wfdm.config import stages
+from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
 from wfdm.provenance.records import recorded
 
@@ -23,18 +24,22 @@ def floors(
     means: Annotated[Path, typer.Option(help="Mean volumes to write (safetensors).")],
     out: options.Out,
     threads: options.Threads = 1,
+    lpips: options.Lpips = None,
 ) -> None:
     """Mean volumes of the training split, and what they score as reconstructions."""
     from wfdm.evaluation.floors import mean_volume_rows, mean_volumes
+    from wfdm.evaluation.reconstruction import load_lpips
     from wfdm.evaluation.tables import write_csv
 
     stage = parse_json(stages.ReconstructionStage, settings)
-    with recorded("floors", out, stage, [volumes, splits]) as run:
+    files = options.verified(stage.lpips.assets if stage.lpips else [], lpips)
+    with recorded("floors", out, stage, [volumes, splits, *files]) as run:
         device = options.device(threads)
+        network = load_lpips(stage.lpips, files, device)
         table = options.split_volumes(volumes, splits)
         found = mean_volumes(table[table["split"] == "train"], stage.volume, means)
         test = table[table["split"] == "test"]
-        write_csv(mean_volume_rows(found, test, stage.volume, threads, device), out)
+        write_csv(mean_volume_rows(found, test, stage.volume, threads, device, network), out)
         run.outputs = [out, means]
 
 
@@ -46,17 +51,23 @@ def reconstruction(
     splits: options.Splits,
     out: options.Out,
     threads: options.Threads = 1,
+    lpips: options.Lpips = None,
 ) -> None:
     """Reconstruct every test scan and compare."""
-    from wfdm.evaluation.reconstruction import evaluate_compressor
+    from wfdm.evaluation.reconstruction import evaluate_compressor, load_lpips
     from wfdm.evaluation.tables import write_csv
 
     stage = parse_json(stages.ReconstructionStage, settings)
-    with recorded("reconstruction", out, stage, [compressor, volumes, splits]):
+    files = options.verified(stage.lpips.assets if stage.lpips else [], lpips)
+    inputs = [compressor, volumes, splits, *files]
+    architecture = read_architecture(compressor.parent).implementation
+    with recorded("reconstruction", out, stage, inputs, [architecture]):
         device = options.device(threads)
+        network = load_lpips(stage.lpips, files, device)
         table = options.split_volumes(volumes, splits)
         test = table[table["split"] == "test"]
-        write_csv(evaluate_compressor(compressor.parent, test, stage.volume, threads, device), out)
+        found = evaluate_compressor(compressor.parent, test, stage.volume, threads, device, network)
+        write_csv(found, out)
 
 
 @app.command()

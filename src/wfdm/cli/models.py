@@ -9,7 +9,9 @@ import typer
 
 from wfdm.cli import options
 from wfdm.config import stages
+from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
+from wfdm.errors import UserError
 from wfdm.provenance.records import recorded
 
 app = typer.Typer()
@@ -25,19 +27,68 @@ def train_compressor(
     splits: options.Splits,
     out: options.Out,
     threads: options.Threads = 1,
-    perceptual: Annotated[Path | None, typer.Option(help="Weights of the feature loss.")] = None,
-    cache_mb: Annotated[int, typer.Option(min=0, help="Memory for volumes, in MB.")] = 1000,
+    perceptual: Annotated[
+        list[Path] | None, typer.Option(help="Weights of the feature loss; LPIPS: then its heads.")
+    ] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Published weights, where nothing is trained.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the cache of standardised volumes.")
+    ] = None,
+    cache_mb: Annotated[int, typer.Option(min=0, help="Most that the cache holds, in MB.")] = 1000,
     workers: Annotated[int, typer.Option(min=0, help="Loading processes.")] = 0,
 ) -> None:
     """Train a compressor (stage A), or go on where a run that was cut off stood."""
+    from wfdm.training.compressor import Files
     from wfdm.training.compressor import train_compressor as train
 
     stage = parse_json(stages.TrainCompressorStage, settings)
-    inputs = [volumes, splits, *([perceptual] if perceptual else [])]
-    with recorded("train-compressor", out, stage, inputs) as run:
+    weights = [*(perceptual or []), *([pretrained] if pretrained else [])]
+    inputs = [volumes, splits, *options.verified(stage.assets(), weights)]
+    files = Files(out.parent, perceptual or [], pretrained, cache, cache_mb)
+    architecture = stage.architecture.implementation
+    with recorded("train-compressor", out, stage, inputs, [architecture]) as run:
         table = options.split_volumes(volumes, splits)
-        train(stage, table, out.parent, perceptual, cache_mb, threads, workers, run.identity)
+        run.results = train(stage, table, files, threads, workers, run.identity)
         run.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]
+
+
+@app.command()
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Weights of BrainMint's WaveletFusionAutoencoder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the compressor to make.")],
+    norm_groups: Annotated[
+        int, typer.Option(min=1, help="Groups of its normalisations; weights do not show them.")
+    ] = 32,
+) -> None:
+    """Make a compressor of the authors' weights: sizes and rounding are read off them."""
+    from wfdm.models import import_brainmint, save
+
+    model = out / "model.safetensors"
+    with recorded("exchange", model, None, [file]) as run:
+        save(out, import_brainmint(file, norm_groups))
+        run.outputs = [model, out / "config.json"]
+
+
+@app.command()
+def export_checkpoint(
+    folder: Annotated[Path, typer.Argument(help="Folder of a WF-VAE or WF-SA-VAE.")],
+    out: Annotated[Path, typer.Option(help="Torch file to make: a plain state dict.")],
+) -> None:
+    """Write a wavelet-fusion compressor as BrainMint's WaveletFusionAutoencoder loads it."""
+    import torch
+
+    from wfdm.atomic import atomic_path
+    from wfdm.models import export_brainmint, load
+    from wfdm.models.wavelet_fusion import WaveletFusionVAE
+
+    with recorded("exchange", out, None, [folder / "model.safetensors", folder / "config.json"]):
+        module = load(folder)
+        if not isinstance(module, WaveletFusionVAE):
+            raise UserError(f"{folder} holds no wavelet-fusion compressor, so BrainMint has none")
+        with atomic_path(out) as temporary:
+            torch.save(export_brainmint(module), temporary)
 
 
 @app.command()
@@ -55,7 +106,8 @@ def encode(
     from wfdm.training.latents import encode_shard
 
     stage = parse_json(stages.EncodeStage, settings)
-    with recorded("encode", out, stage, [compressor, volumes]) as run:
+    architecture = read_architecture(compressor.parent).implementation
+    with recorded("encode", out, stage, [compressor, volumes], [architecture]) as run:
         table = read_table(volumes)
         encode_shard(compressor.parent, table, shard, shards, stage.volume, out.parent, threads)
         run.outputs = [out, out.with_suffix(".tsv")]
@@ -70,14 +122,14 @@ def latents(
     out: options.Out,
 ) -> None:
     """Index the shards of the latent cache; scale factor from the whole training split."""
-    from wfdm.data.table import read_table
+    from wfdm.data.split import read_splits
     from wfdm.training.latents import merge, shard_path
 
     stage = parse_json(stages.LatentsStage, settings)
     parts = [shard_path(out.parent, shard, ".npy") for shard in range(shards)]
     with recorded("encode", out, stage, [compressor, splits, *parts]) as run:
         space = merge(
-            out.parent, shards, read_table(splits), compressor.parent, stage.shape, stage.spacing
+            out.parent, shards, read_splits(splits), compressor.parent, stage.shape, stage.spacing
         )
         run.outputs = [out, out.with_name("scale.json")]
     print(f"latents {space.shape}, scale factor {space.scale:.4f}")
@@ -96,6 +148,7 @@ def train_diffusion(
 ) -> None:
     """Train the diffusion model (stage B), or go on where a run that was cut off stood."""
     from wfdm.data.metadata import read_statistics
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.training.diffusion import train_diffusion as train
 
@@ -108,7 +161,7 @@ def train_diffusion(
         train(
             stage,
             latents.parent,
-            with_split(encoded, read_table(splits)),
+            with_split(encoded, read_splits(splits)),
             read_statistics(statistics),
             out.parent,
             threads,
@@ -132,19 +185,22 @@ def sample_test(
     generator: Annotated[Path | None, typer.Option(help="model.safetensors.")] = None,
 ) -> None:
     """Make one synthetic scan for every test scan of a shard, with its modality and metadata."""
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.sampling.write import sample_shard
+    from wfdm.training.latents import read_space
 
     stage = parse_json(stages.SampleStage, settings)
+    architecture = read_architecture(Path(read_space(latents.parent).compressor)).implementation
     inputs = [latents, scans, splits, volumes, *([generator] if generator else [])]
-    with recorded("sample", out, stage, inputs) as run:
+    with recorded("sample", out, stage, inputs, [architecture]) as run:
         table = read_scans(scans).drop(columns="person")
         real = table[table["scan_id"].isin(read_table(volumes)["scan_id"])]
         sample_shard(
             stage,
             generator.parent if generator else None,
             latents.parent,
-            with_split(real, read_table(splits)),
+            with_split(real, read_splits(splits)),
             shard,
             shards,
             out.parent,

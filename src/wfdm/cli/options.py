@@ -25,6 +25,7 @@ Shard = Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")
 Shards = Annotated[int, typer.Option(min=1, help="Number of shards in all.")]
 Row = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each row.")]
 Column = Annotated[list[str], typer.Option(help="LABEL=FILE; once for each column.")]
+Lpips = Annotated[list[Path] | None, typer.Option(help="Backbone of LPIPS, then its heads.")]
 Published = Annotated[Path, typer.Option(help="The paper's table, as CSV.")]
 
 
@@ -62,6 +63,24 @@ def modality_paths(texts: list[str]) -> dict[Modality, Path]:
     return {check_modality(name): path for name, path in pairs(texts).items()}
 
 
+def verified(assets: list[str], files: list[Path] | None) -> list[Path]:
+    """Return the files, once each is known to be the asset that the settings name for it.
+
+    Raises UserError for another number of files, a missing one, or a wrong checksum.
+    """
+    from wfdm.data.assets import verify
+
+    given = files or []
+    if len(assets) != len(given):
+        raise UserError(
+            f"the settings name {len(assets)} assets ({', '.join(assets) or 'none'}), but "
+            f"{len(given)} files are given"
+        )
+    for name, path in zip(assets, given, strict=True):
+        verify(name, path)
+    return given
+
+
 def device(threads: int) -> str:
     """Fix the number of CPU threads of torch and return where its work goes: a GPU if any."""
     import torch
@@ -72,6 +91,7 @@ def device(threads: int) -> str:
 
 def split_volumes(volumes: Path, splits: Path) -> pd.DataFrame:
     """Return the table of volumes with each one's person and split."""
+    from wfdm.data.split import read_splits
     from wfdm.data.table import read_table, with_split
 
-    return with_split(read_table(volumes), read_table(splits))
+    return with_split(read_table(volumes), read_splits(splits))

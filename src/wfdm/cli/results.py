@@ -11,6 +11,7 @@ import typer
 from wfdm.atomic import write_text
 from wfdm.cli import options
 from wfdm.config import stages
+from wfdm.config.compressors import read_architecture
 from wfdm.config.files import parse_json
 from wfdm.provenance.records import recorded
 
@@ -27,15 +28,17 @@ def table1(
     scans: options.Scans,
     splits: options.Splits,
     published: options.Published,
+    rule: Annotated[str, typer.Option(help="How people were divided (split.rule).")],
     out: options.Out,
     note: Note = "",
 ) -> None:
     """Scans per modality and split."""
-    from wfdm.data.table import read_scans, read_table
+    from wfdm.data.split import read_splits
+    from wfdm.data.table import read_scans
     from wfdm.evaluation import tables as made
 
     with recorded("tables", out, None, [scans, splits, published]):
-        table = made.table1(read_scans(scans), read_table(splits), published.parent, note)
+        table = made.table1(read_scans(scans), read_splits(splits), published.parent, rule, note)
         made.write_csv(table, out)
 
 
@@ -46,13 +49,17 @@ def table3(
     published: options.Published,
     out: options.Out,
     note: Note = "",
+    modality: Annotated[
+        str | None, typer.Option(help="Only its scans: tables 8 to 11 instead of 3.")
+    ] = None,
 ) -> None:
-    """Reconstruction by compressor."""
+    """Reconstruction by compressor; with a modality, its table of the appendix."""
     from wfdm.evaluation import tables as made
 
+    chosen = options.check_modality(modality) if modality else None
     rows = options.pairs(row)
     with recorded("tables", out, None, [*rows.values(), floor, published]):
-        made.write_csv(made.table3(rows, floor, published.parent, note), out)
+        made.write_csv(made.table3(rows, floor, published.parent, note, chosen), out)
 
 
 @tables.command()
@@ -78,6 +85,16 @@ def metrics(row: options.Row, out: options.Out) -> None:
 
 
 @figures.command()
+def figure1(settings: options.Settings, out: Picture) -> None:
+    """The configured compressor and generator, with their true shapes."""
+    from wfdm.figures.architecture import figure1 as draw
+
+    stage = parse_json(stages.ArchitectureStage, settings)
+    with recorded("figure1", out, stage, []) as run:
+        run.outputs = list(draw(stage, out.with_suffix("")))
+
+
+@figures.command()
 def figure2(
     settings: options.Settings,
     column: options.Column,
@@ -91,7 +108,9 @@ def figure2(
 
     stage = parse_json(stages.FigureStage, settings)
     columns = options.pairs(column)
-    with recorded("figure2", out, stage, [*columns.values(), volumes, splits]) as run:
+    inputs = [*columns.values(), volumes, splits]
+    architectures = [read_architecture(path.parent).implementation for path in columns.values()]
+    with recorded("figure2", out, stage, inputs, architectures) as run:
         device = options.device(threads)
         table = options.split_volumes(volumes, splits)
         folders = {label: path.parent for label, path in columns.items()}

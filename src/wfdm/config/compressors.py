@@ -1,36 +1,137 @@
-"""Settings of stage A: architectures, losses, training."""
+"""Settings of stage A: architectures, losses, training.
 
-from typing import Annotated, Literal
+Every architecture names the class that implements it, as "module:class", so that planning needs
+no torch and a stage's code fingerprint holds only the architectures it uses.
+"""
 
-from pydantic import Field, model_validator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from wfdm.config.base import Positive, Rate, Section, Size
-from wfdm.config.features import FeatureNetwork
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from wfdm.config.base import Fraction, Positive, Rate, Section, Size
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
+from wfdm.errors import UserError
+
+Haar = Literal["exact", "rounded"]
 
 
 class WaveletFusion(Section):
     """WF-VAE and, with attention, WF-SA-VAE (paper, 2.5.1-2.5.2)."""
 
+    implementation: ClassVar[str] = "wfdm.models.wavelet_fusion:WaveletFusionVAE"
     kind: Literal["wavelet-fusion"]
     channels: tuple[Positive, Positive] = Field((128, 256), description="authors' code")
     wavelet_channels: Positive = Field(64, description="authors' code")
     latent_channels: Positive = Field(4, description="paper, 2.5.1")
     attention: bool = Field(False, description="self-attention in the bottleneck: WF-SA-VAE")
     norm_groups: Positive = Field(32, description="authors' code")
-    haar: Literal["exact", "rounded"] = Field(
+    haar: Haar = Field(
         "exact", description="filter entries 1/sqrt(8), or 0.3536 as in the authors' weights"
+    )
+
+
+class WaveletAutoencoder(Section):
+    """Wavelet VAE: both wavelet stages first, then a small autoencoder (paper, 3.1)."""
+
+    implementation: ClassVar[str] = "wfdm.models.wavelet_vae:WaveletVAE"
+    kind: Literal["wavelet-vae"]
+    channels: Positive = Field(256, description="authors' code, in a comment; its default is 128")
+    res_blocks: Positive = Field(2, description="authors' code, in each half")
+    latent_channels: Positive = Field(4, description="paper, table 3")
+    attention: bool = Field(
+        False, description="our choice: as WF-VAE, whose ablation it is; the authors' default is on"
+    )
+    norm_groups: Positive = Field(32, description="authors' code")
+    haar: Haar = Field("exact", description="as in wavelet-fusion")
+
+
+class MaisiAutoencoder(Section):
+    """VAE-GAN baseline and MAISI VAE-GAN: MONAI's AutoencoderKlMaisi (Guo et al., 2025)."""
+
+    implementation: ClassVar[str] = "wfdm.models.monai_vae:MaisiVAE"
+    kind: Literal["maisi"]
+    channels: tuple[Positive, ...] = Field((64, 128, 256), description="MAISI's; a level halves")
+    res_blocks: Positive = Field(2, description="MAISI's, each level")
+    latent_channels: Positive = Field(4, description="paper, table 3; MAISI's")
+    norm_groups: Positive = Field(32, description="MAISI's")
+    splits: Positive = Field(
+        1, description="parts a volume is cut into to save memory, same result; MAISI uses 4"
+    )
+
+
+class KLAutoencoder(Section):
+    """LDM-VAE: MONAI's AutoencoderKL (Pinaya et al., 2022)."""
+
+    implementation: ClassVar[str] = "wfdm.models.monai_vae:LdmVAE"
+    kind: Literal["autoencoder-kl"]
+    channels: tuple[Positive, ...] = Field(
+        (64, 128, 128, 128), description="its published configuration; f = 8"
+    )
+    res_blocks: Positive = Field(2, description="its published configuration, each level")
+    latent_channels: Positive = Field(3, description="its published configuration; table 3")
+    norm_groups: Positive = Field(32, description="its published configuration")
+
+
+class VectorQuantised(Section):
+    """VQ-GAN and VQ-VAE: MONAI's VQVAE, a codebook in the middle."""
+
+    implementation: ClassVar[str] = "wfdm.models.vector_quantised:VQVAE"
+    kind: Literal["vq-vae"]
+    channels: tuple[Positive, ...] = Field((64, 128), description="a level halves; ALDM: 64, f = 4")
+    res_layers: Positive = Field(1, description="ALDM's, each level")
+    codes: Positive = Field(8192, description="ALDM's codebook")
+    code_channels: Positive = Field(4, description="ALDM's codebook")
+    symmetric: bool = Field(
+        True, description="volumes in [-1, 1] inside, as ALDM; outside they stay in [0, 1]"
     )
 
 
 class HaarTransform(Section):
     """The fixed wavelet references of table 3: nothing is trained."""
 
+    implementation: ClassVar[str] = "wfdm.models.haar:HaarCompressor"
     kind: Literal["haar"]
     levels: Literal[1, 2] = Field(description="1: the transform of WDM; 2: a quarter per side")
-    haar: Literal["exact", "rounded"] = Field("exact", description="as in wavelet-fusion")
+    haar: Haar = Field("exact", description="as in wavelet-fusion")
 
 
-Architecture = Annotated[WaveletFusion | HaarTransform, Field(discriminator="kind")]
+class Custom(Section):
+    """A compressor of your own: any importable subclass of `wfdm.models.Compressor`."""
+
+    kind: Literal["custom"]
+    implementation: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:class, importable"
+    )
+    options: dict[str, Any] = Field({}, description="keyword arguments of the class")
+
+
+Architecture = Annotated[
+    WaveletFusion
+    | WaveletAutoencoder
+    | MaisiAutoencoder
+    | KLAutoencoder
+    | VectorQuantised
+    | HaarTransform
+    | Custom,
+    Field(discriminator="kind"),
+]
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Return the architecture of the compressor kept in `folder`.
+
+    Raises:
+        UserError: config.json is missing or damaged.
+    """
+    config = folder / "config.json"
+    try:
+        return TypeAdapter(Architecture).validate_json(config.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{config} is missing; train the compressor first") from None
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise UserError(f"{config} does not describe a compressor: {problem}") from None
 
 
 class PerceptualSettings(Section):
@@ -41,9 +142,25 @@ class PerceptualSettings(Section):
         description="the paper names no network; 3D features see 3D structure; null: no term",
     )
     stages: Literal[1, 2, 3, 4] = Field(
-        4, description="first stages of the network that count; our choice: all"
+        4, description="first stages of that network that count; our choice: all"
+    )
+    lpips: LpipsNetwork | None = Field(
+        None, description="slices in LPIPS instead; network is then null"
     )
     weight: float = Field(0.3, ge=0, description="authors' tests")
+    warmup_steps: int = Field(0, ge=0, description="steps without the term; the authors use none")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> "PerceptualSettings":
+        if self.network and self.lpips:
+            raise ValueError("give either network or lpips; the other must be null")
+        return self
+
+    @property
+    def assets(self) -> list[str]:
+        """The assets that the term needs, in the order of its weights."""
+        chosen = self.network or self.lpips
+        return chosen.assets if chosen else []
 
 
 class AdversarialSettings(Section):
@@ -66,10 +183,19 @@ class CompressorTraining(Section):
     warmup_steps: int = Field(1000, ge=0, description="our choice: linear, then cosine to zero")
     gradient_clip: Rate = Field(1.0, description="our choice: norm; keeps a bad batch harmless")
     kl_weight: float = Field(1.6e-7, ge=0, description="authors' tests; sums over the latent")
+    commitment_weight: float = Field(
+        1.0, ge=0, description="codebook term of vq-vae; taming-transformers' weight"
+    )
     perceptual: PerceptualSettings = PerceptualSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "bf16-mixed", description="our choice: float range without loss scaling"
+    )
+    checkpointing: bool = Field(
+        False, description="recompute blocks in the backward pass: less memory, a third more time"
+    )
+    ema_decay: Fraction | None = Field(
+        None, description="moving average of the weights, then judged and kept; the authors: none"
     )
     validate_every: Positive = Field(5000, description="steps; also when the state is kept")
     validation_scans: Positive = Field(256, description="first by seed, the same every time")
@@ -82,14 +208,18 @@ class CompressorSettings(Section):
     label: str = Field(description="name in tables and figures, as in the paper")
     architecture: Architecture
     training: CompressorTraining | None = Field(
-        None, description="null where nothing is trained (wavelet references)"
+        None, description="null where nothing is trained here (wavelets, pretrained)"
+    )
+    pretrained: str | None = Field(
+        None, description="asset with published weights; the row is left out until it is placed"
     )
 
     @model_validator(mode="after")
-    def _trained_or_fixed(self) -> "CompressorSettings":
+    def _one_origin(self) -> "CompressorSettings":
+        given = [name for name in ("training", "pretrained") if getattr(self, name) is not None]
         fixed = isinstance(self.architecture, HaarTransform)
-        if fixed != (self.training is None):
-            raise ValueError(
-                "training must be null for kind 'haar' and given for every learned compressor"
-            )
+        if fixed and given:
+            raise ValueError(f"kind 'haar' has no weights: {given[0]} must be null")
+        if len(given) > 1 or not (given or fixed or isinstance(self.architecture, Custom)):
+            raise ValueError("a learned compressor has either training or pretrained weights")
         return self

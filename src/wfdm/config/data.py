@@ -1,8 +1,8 @@
-"""Settings of the data: sources of scans and the division of people."""
+"""Settings of the data: sources of scans, people, metadata and the division of people."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
 
@@ -41,11 +41,63 @@ class BidsSource(Section):
     )
 
 
-Source = Annotated[PhantomSource | BidsSource, Field(discriminator="kind")]
+class BrainScapeSource(Section):
+    """A BrainScape checkout as its tools leave it, or an export of it."""
+
+    kind: Literal["brainscape"]
+    path: str = Field(description="the checkout, its BrainScape folder, or an export's JSON file")
+    images: Literal["preprocessed", "raw"] = Field(
+        "preprocessed", description="BrainScape's volumes (paper), or its downloads, for our own"
+    )
+    exclude: list[str] = Field(
+        [], description="datasets to leave out, besides those that BrainScape's files exclude"
+    )
+
+
+Source = Annotated[PhantomSource | BidsSource | BrainScapeSource, Field(discriminator="kind")]
+
+
+class PeopleSettings(Section):
+    """Who is the same person under several names."""
+
+    aliases: str = Field("config/people.tsv", description="table of rules and ids with evidence")
+    near_duplicate: Fraction = Field(
+        0.25, description="largest share of differing hash bits that is shown for review; measured"
+    )
+
+
+class MetadataSettings(Section):
+    """The 25 metadata fields."""
+
+    age_group_from_age: bool = Field(
+        True, description="derive age_group from age where it is not recorded (authors' code)"
+    )
+    statistics: Literal["training", "published"] = Field(
+        "training", description="of the z-scores: this training split's, or the authors' constants"
+    )
 
 
 class SplitSettings(Section):
     """How people are divided."""
 
+    rule: Literal["person", "published"] = Field(
+        "person",
+        description="our choice: nobody in two splits; published: the authors' procedure, which "
+        "leaks people, for repeating it knowingly",
+    )
     train: Fraction = Field(0.8, description="paper, table 1: 80 %")
     validation: Fraction = Field(0.1, description="paper, table 1: 10 %; the rest is the test set")
+    stratify: list[str] = Field(
+        [], description="our choice: none, as the paper; category fields to divide evenly, e.g. sex"
+    )
+    file: str | None = Field(
+        None, description="a frozen split instead: a splits.tsv, or BrainScape's exported JSON"
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_rule(self) -> "SplitSettings":
+        if self.train + self.validation > 1:
+            raise ValueError("train + validation is more than 1: nothing is left to test on")
+        if self.stratify and (self.rule == "published" or self.file):
+            raise ValueError("stratify works with rule 'person' and no file: leave it empty")
+        return self

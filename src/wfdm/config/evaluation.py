@@ -5,12 +5,15 @@ from typing import Literal
 from pydantic import Field
 
 from wfdm.config.base import Positive, Section
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 
 
 class EvaluationSettings(Section):
     """Metrics of tables 3 and 4 (paper, 2.5.7)."""
 
+    lpips: LpipsNetwork | None = Field(
+        LpipsNetwork(), description="of reconstructions (table 3); null leaves the column empty"
+    )
     features: FeatureNetwork = FeatureNetwork()
     intensity: Literal["zscore-volume", "none"] = Field(
         "zscore-volume", description="before the feature network (medmetric's advice; the paper)"
@@ -21,6 +24,9 @@ class EvaluationSettings(Section):
 
 
 class FigureSettings(Section):
-    """Figures 2 and 3."""
+    """The paper's figures."""
 
+    generator: str | None = Field(
+        "wfdm", description="figure 1: this generator and its compressor; null draws none"
+    )
     dpi: Positive = Field(200, description="of the PNG beside each PDF")

@@ -65,6 +65,11 @@ class PreprocessSettings(Section):
             return []
         return [f"hd-bet-{fold}" for fold in self.hd_bet.folds]
 
+    @property
+    def assets(self) -> list[str]:
+        """Names of all assets of preprocessing."""
+        return [self.atlas, self.atlas_head, *self.weights]
+
 
 class QualitySettings(Section):
     """What becomes of sessions that failed, look odd, or are excluded by hand."""

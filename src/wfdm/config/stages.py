@@ -1,10 +1,12 @@
 """What each stage reads: exactly these keys reach its rule, so an edit reruns nothing else."""
 
+from typing import Literal
+
 from wfdm.config.base import Section, Size
 from wfdm.config.compressors import Architecture, CompressorTraining
 from wfdm.config.data import PhantomSource, Source, SplitSettings
 from wfdm.config.evaluation import FigureSettings
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureNetwork, LpipsNetwork
 from wfdm.config.generators import DiffusionTraining, NoiseSettings, RectifiedFlow, UNetSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.study import Study
@@ -17,6 +19,7 @@ class IndexStage(Section):
 
     seed: int
     sources: list[Source]
+    age_group_from_age: bool
 
 
 class PhantomStage(Section):
@@ -31,6 +34,19 @@ class SplitStage(Section):
 
     seed: int
     split: SplitSettings
+    statistics: Literal["training", "published"]
+
+
+class ImageHashStage(Section):
+    """Settings of `wfdm image-hash`."""
+
+    volume: VolumeSettings
+
+
+class NearDuplicatesStage(Section):
+    """Settings of `wfdm near-duplicates`."""
+
+    near_duplicate: float
 
 
 class PreprocessStage(Section):
@@ -47,13 +63,19 @@ class QualityStage(Section):
 
 
 class TrainCompressorStage(Section):
-    """Settings of `wfdm train-compressor`; training is null for the fixed wavelet references."""
+    """Settings of `wfdm train-compressor`; training is null where nothing is to learn."""
 
     seed: int
     name: str
     volume: VolumeSettings
     architecture: Architecture
     training: CompressorTraining | None
+    pretrained: str | None = None
+
+    def assets(self) -> list[str]:
+        """Return the assets that it reads: of the perceptual network, published weights."""
+        perceptual = self.training.perceptual.assets if self.training else []
+        return [*perceptual, *filter(None, [self.pretrained])]
 
 
 class EncodeStage(Section):
@@ -88,9 +110,10 @@ class SampleStage(Section):
 
 
 class ReconstructionStage(Section):
-    """Settings of `wfdm evaluate reconstruction`."""
+    """Settings of `wfdm evaluate reconstruction` and `floors`."""
 
     volume: VolumeSettings
+    lpips: LpipsNetwork | None
 
 
 class FeaturesStage(Section):
@@ -110,12 +133,38 @@ class SynthesisStage(Section):
     diversity_pairs: int
 
 
+class ArchitectureStage(Section):
+    """Settings of `wfdm figures figure1`."""
+
+    label: str
+    compressor: str
+    volume: VolumeSettings
+    architecture: Architecture
+    unet: UNetSettings
+    sampling_steps: int
+    dpi: int
+
+
 class FigureStage(Section):
     """Settings of `wfdm figures`."""
 
     seed: int
     volume: VolumeSettings
     figures: FigureSettings
+
+
+def index(study: Study) -> IndexStage:
+    """Return what the index reads."""
+    return IndexStage(
+        seed=study.seed,
+        sources=study.sources,
+        age_group_from_age=study.metadata.age_group_from_age,
+    )
+
+
+def split(study: Study) -> SplitStage:
+    """Return what the split reads."""
+    return SplitStage(seed=study.seed, split=study.split, statistics=study.metadata.statistics)
 
 
 def _generator(study: Study, name: str):
@@ -133,7 +182,13 @@ def train_compressor(study: Study, name: str) -> TrainCompressorStage:
         volume=study.volume,
         architecture=compressor.architecture,
         training=compressor.training,
+        pretrained=compressor.pretrained,
     )
+
+
+def reconstruction(study: Study) -> ReconstructionStage:
+    """Return what the evaluation of compressors reads."""
+    return ReconstructionStage(volume=study.volume, lpips=study.evaluation.lpips)
 
 
 def train_diffusion(study: Study, name: str) -> TrainDiffusionStage:
@@ -155,6 +210,23 @@ def sample(study: Study, name: str) -> SampleStage:
     generator = _generator(study, name)
     steps = None if isinstance(generator, NoiseSettings) else generator.sampling_steps
     return SampleStage(seed=study.seed, name=name, sampling_steps=steps)
+
+
+def architecture(study: Study) -> ArchitectureStage:
+    """Return what figure 1 reads."""
+    generator = _generator(study, str(study.figures.generator))
+    if isinstance(generator, NoiseSettings):
+        raise UserError("figures.generator is of kind 'noise'; name a trained generator, or null")
+    compressor = study.compressors[generator.compressor]
+    return ArchitectureStage(
+        label=generator.label,
+        compressor=compressor.label,
+        volume=study.volume,
+        architecture=compressor.architecture,
+        unet=generator.unet,
+        sampling_steps=generator.sampling_steps,
+        dpi=study.figures.dpi,
+    )
 
 
 def synthesis(study: Study, name: str) -> SynthesisStage:

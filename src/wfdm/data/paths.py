@@ -1,9 +1,20 @@
 """Where the files of a session lie: one place joins BIDS entities, rules and stages both ask it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from wfdm.data.table import session_key
+
+
+def label(text: str) -> str:
+    """Return a subject's or session's label: no `sub-` or `ses-`, and only what a key may hold.
+
+    >>> label("sub-s007"), label("29006_baseline"), label("BraTS-GLI-00000-000")
+    ('s007', '29006+baseline', 'BraTS-GLI-00000-000')
+    """
+    bare = re.sub(r"^(sub|ses)-", "", text.strip(), flags=re.IGNORECASE)
+    return re.sub(r"[^A-Za-z0-9+-]", "+", bare)
 
 
 def session_folder(dataset: str, subject: str, session: str) -> str:

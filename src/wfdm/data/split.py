@@ -1,45 +1,94 @@
 """Train, validation and test: divided by person, so that nobody stands in two of them."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from wfdm.config.data import SplitSettings
-from wfdm.data.table import SPLITS
+from wfdm.data.metadata import load_schema
+from wfdm.data.published_split import published_split
+from wfdm.data.sources.brainscape import exported_split
+from wfdm.data.table import SPLITS, read_table
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for
 
+COLUMNS = ("scan_id", "person", "split", "leak")
 
-def split_people(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFrame:
-    """Return scan_id, person and split of every scan.
 
-    Each dataset is divided on its own. Its modalities are taken from the rarest to the most
-    common (as BrainScape's published procedure does); the people who have one and are not placed
-    yet are shuffled, and each goes to the split that lacks most of its share so far. So both the
-    rare modality and the whole dataset come close to the shares, even with few people.
+def divide(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFrame:
+    """Return scan_id, person, split and leak of every scan.
+
+    `leak` is "yes" for the scans of people who stand in two splits, "" else. Only rule
+    'published' may leave such people; everything else is refused here, always.
 
     Args:
         scans: scan table; a person may have many scans, in several sessions or datasets.
-        settings: shares of people.
+        settings: the rule, the shares of people, a frozen file.
         seed: the study's seed.
 
     Raises:
-        UserError: when the shares add up to more than 1.
+        UserError: somebody stands in two splits and the rule is 'person', a scan is in none, or
+            the frozen file cannot be used.
     """
-    if settings.train + settings.validation > 1:
-        raise UserError("split: train + validation is more than 1: nothing is left to test on")
+    if settings.file:
+        split = _frozen(scans, Path(settings.file))
+    elif settings.rule == "published":
+        split = published_split(scans, settings, seed)
+    else:
+        split = _by_person(scans, settings, seed)
+    result = scans[["scan_id", "person"]].assign(split=split)
+    leaking = _leaking(result) if settings.rule == "published" else set()
+    result["leak"] = result["person"].isin(leaking).map({True: "yes", False: ""})
+    check_no_leak(result)
+    return result.sort_values("scan_id", ignore_index=True)
+
+
+def _by_person(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.Series:
+    """Divide each dataset's people, its modalities from the rarest to the most common.
+
+    The people who have a modality and are not placed yet are shuffled (within strata, if asked),
+    and each goes to the split that lacks most of its share so far, those counted whom an earlier
+    dataset placed. So the rare modality, the whole dataset and every stratum come close to the
+    shares, even with few people.
+    """
     shares = (settings.train, settings.validation, 1 - settings.train - settings.validation)
+    strata = _strata(scans, settings.stratify)
     placed: dict[str, str] = {}
     for dataset, members in scans.groupby("dataset", sort=True):
         counts = members["modality"].value_counts()
-        taken = [0, 0, 0]
+        here = [placed[person] for person in set(members["person"]) if person in placed]
+        taken = [here.count(split) for split in SPLITS]
         for modality in sorted(counts.index, key=lambda name: (counts[name], name)):
             having = set(members.loc[members["modality"] == modality, "person"])
-            waiting = sorted(having - placed.keys())
-            generator_for(seed, "split", str(dataset), str(modality)).shuffle(waiting)
-            for person in waiting:
+            for person in _dealt(having - placed.keys(), strata, seed, str(dataset), str(modality)):
                 placed[person] = SPLITS[_neediest(taken, shares)]
-    result = scans[["scan_id", "person"]].assign(split=scans["person"].map(placed))
-    check_no_leak(result)
-    return result.sort_values("scan_id", ignore_index=True)
+    return scans["person"].map(placed)
+
+
+def _strata(scans: pd.DataFrame, fields: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return {person: values of the fields on the first scan}."""
+    categories = [field.name for field in load_schema().fields if field.values]
+    for name in fields:
+        if name not in categories:
+            raise UserError(
+                f"split.stratify: '{name}' is no category field; use {', '.join(categories)}"
+            )
+    first = scans.sort_values("scan_id").drop_duplicates("person")
+    values = zip(*(first[name] for name in fields), strict=True) if fields else [()] * len(first)
+    return dict(zip(first["person"], values, strict=True))
+
+
+def _dealt(
+    people: set[str], strata: dict[str, tuple[str, ...]], seed: int, dataset: str, modality: str
+) -> list[str]:
+    """Return people in the order they are dealt: shuffled, stratum by stratum."""
+    rng = generator_for(seed, "split", dataset, modality)
+    waiting = sorted(people)
+    rng.shuffle(waiting)
+    order = sorted({strata[person] for person in waiting})
+    rng.shuffle(order)  # else a small stratum would always go to the first split
+    rank = {tuple(stratum): position for position, stratum in enumerate(order)}
+    return sorted(waiting, key=lambda person: rank[strata[person]])
 
 
 def _neediest(taken: list[int], shares: tuple[float, float, float]) -> int:
@@ -52,11 +101,63 @@ def _neediest(taken: list[int], shares: tuple[float, float, float]) -> int:
     return chosen
 
 
+def _frozen(scans: pd.DataFrame, path: Path) -> pd.Series:
+    """Return the split that a file gives to each scan; the file may know scans that are not here.
+
+    Raises UserError for a file of another form, a split of another name, or a scan it lacks.
+    """
+    if path.suffix == ".json":
+        given = exported_split(path)
+    else:
+        table = read_table(path)
+        if not {"scan_id", "split"} <= set(table.columns):
+            raise UserError(f"{path}: no columns scan_id and split")
+        given = dict(zip(table["scan_id"], table["split"], strict=True))
+    if unknown := sorted(set(given.values()) - set(SPLITS)):
+        raise UserError(f"{path}: unknown split '{unknown[0]}': use {', '.join(SPLITS)}")
+    lost = scans.loc[~scans["scan_id"].isin(given.keys()), "scan_id"]
+    if len(lost):
+        raise UserError(
+            f"{path}: says nothing about {lost.min()} and {len(lost) - 1} more scans: freeze the "
+            "split of this cohort, or leave those scans out"
+        )
+    return scans["scan_id"].map(given)
+
+
+def _leaking(splits: pd.DataFrame) -> set[str]:
+    per_person = splits.groupby("person")["split"].nunique()
+    return set(per_person[per_person > 1].index)
+
+
 def check_no_leak(splits: pd.DataFrame) -> None:
-    """Raise UserError when a person stands in two splits, or a scan in none."""
+    """Raise UserError when a scan has no split, or a person stands in two and is not marked so."""
     if splits["split"].isna().any():
         raise UserError(f"split: {splits.loc[splits['split'].isna(), 'scan_id'].iloc[0]} has none")
-    per_person = splits.groupby("person")["split"].nunique()
-    leaked = per_person[per_person > 1]
-    if len(leaked):
-        raise UserError(f"split: {leaked.index[0]} stands in {leaked.iloc[0]} splits")
+    unmarked = sorted(_leaking(splits) & set(splits.loc[splits["leak"] != "yes", "person"]))
+    if unmarked:
+        where = splits.loc[splits["person"] == unmarked[0]]
+        raise UserError(
+            f"split: {unmarked[0]} stands in {where['split'].nunique()} splits, and "
+            f"{len(unmarked) - 1} more people do ({where['scan_id'].iloc[0]}, ...): divide people, "
+            "not scans (rule 'person'), or mend config/people.tsv"
+        )
+
+
+def leaks(scans: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Return the people who stand in two splits or three: person, subjects, splits, scans."""
+    leaking = splits[splits["leak"] == "yes"].merge(scans[["scan_id", "dataset", "subject"]])
+    rows = []
+    for person, part in leaking.groupby("person", sort=True):
+        subjects = sorted(set(part["dataset"] + "/" + part["subject"]))
+        found = [split for split in SPLITS if split in set(part["split"])]
+        rows.append((person, " ".join(subjects), " ".join(found), str(len(part))))
+    return pd.DataFrame(rows, columns=["person", "subjects", "splits", "scans"])
+
+
+def read_splits(path: Path | str) -> pd.DataFrame:
+    """Read a split table and refuse one in which somebody stands in two splits unmarked."""
+    splits = read_table(path)
+    if tuple(splits.columns) != COLUMNS:
+        raise UserError(f"{path}: columns must be {', '.join(COLUMNS)}: make the split again")
+    check_no_leak(splits)
+    return splits

@@ -93,8 +93,8 @@ def session_key(subject: str, session: str, group: int) -> str:
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read any table of the pipeline: tab separated, every cell text, empty = not recorded."""
     try:
-        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: cannot be read as a table: {error}") from error
 
 

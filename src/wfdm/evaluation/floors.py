@@ -14,6 +14,7 @@ from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 from wfdm.evaluation import reconstruction
+from wfdm.models import lpips
 
 ALL = "all"
 SAME_ANSWER = "Mean training volume (reference)"
@@ -60,6 +61,7 @@ def mean_volume_rows(
     settings: VolumeSettings,
     threads: int = 1,
     device: torch.device | str = "cpu",
+    network: lpips.Lpips | None = None,
 ) -> pd.DataFrame:
     """Score "always the mean training volume" on the test scans: reference rows of table 3.
 
@@ -78,7 +80,7 @@ def mean_volume_rows(
         key = {"scan_id": scan.scan_id, "modality": scan.modality}
         for reference, name in ((SAME_ANSWER, ALL), (SAME_MODALITY, scan.modality)):
             if name in answers:
-                scores = reconstruction.compare(answers[name], real)
+                scores = reconstruction.compare(answers[name], real, network)
                 rows.append({"reference": reference, **key, **scores})
     return pd.DataFrame(rows, columns=["reference", *reconstruction.COLUMNS])
 

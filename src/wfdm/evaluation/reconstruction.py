@@ -12,12 +12,16 @@ from monai.metrics.regression import RegressionMetric
 from tqdm import tqdm
 
 from wfdm import models
+from wfdm.config.features import LpipsNetwork
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
+from wfdm.models import lpips
 
 METRICS = ("PSNR", "SSIM", "MS-SSIM", "MSE", "LPIPS")
 COLUMNS = ("scan_id", "modality", *METRICS)
+LATENT = ("compression", "channels")
+"""columns of a compressor's latent: 1/f per side, and its channels"""
 SSIM_WINDOW = 11
 
 
@@ -45,19 +49,33 @@ def _clamped_metrics(kernel: int) -> dict[str, RegressionMetric]:
     }
 
 
-def compare(made: torch.Tensor, real: torch.Tensor) -> dict[str, float | None]:
+def load_lpips(
+    settings: LpipsNetwork | None, files: Sequence[Path], device: torch.device | str
+) -> lpips.Lpips | None:
+    """Return the configured LPIPS on `device`; None where none is configured.
+
+    Args:
+        settings: what the files hold.
+        files: backbone and heads, verified.
+        device: where it runs.
+    """
+    return lpips.load(settings, *files).to(device) if settings else None
+
+
+def compare(
+    made: torch.Tensor, real: torch.Tensor, network: lpips.Lpips | None = None
+) -> dict[str, float | None]:
     """Return the metrics of one volume `made` against its truth, both (1, 1, *shape).
 
-    As the authors' code: PSNR (dB), SSIM (window 11) and MS-SSIM on values clamped to [0, 1],
-    MSE on the values as they are. `real` lies in [0, 1]. LPIPS is None: its AlexNet backbone
-    is not among the assets.
+    As the authors' code: PSNR (dB), SSIM (window 11), MS-SSIM and LPIPS on values clamped to
+    [0, 1], MSE on the values as they are. `real` lies in [0, 1]. LPIPS is None without `network`.
     """
     metrics = _clamped_metrics(ms_ssim_kernel(real.shape[2:]))
     clamped = made.clamp(0, 1)
     return {
         **{name: torch.as_tensor(m(clamped, real)).item() for name, m in metrics.items()},
         "MSE": float((made - real).double().square().mean()),
-        "LPIPS": None,
+        "LPIPS": None if network is None else float(network(real, clamped)),
     }
 
 
@@ -75,6 +93,7 @@ def evaluate_compressor(
     settings: VolumeSettings,
     threads: int = 1,
     device: torch.device | str = "cpu",
+    network: lpips.Lpips | None = None,
 ) -> pd.DataFrame:
     """Reconstruct every volume from its posterior mean and compare, one volume at a time.
 
@@ -84,9 +103,10 @@ def evaluate_compressor(
         settings: of the tensor that every model sees.
         threads: of torch on the CPU.
         device: where the model runs.
+        network: LPIPS, on that device.
 
     Returns:
-        One row per scan with COLUMNS.
+        One row per scan with COLUMNS and LATENT.
     """
     torch.set_num_threads(threads)
     model = cast(models.Compressor, models.load(folder).to(device))
@@ -98,7 +118,9 @@ def evaluate_compressor(
             {
                 "scan_id": scan.scan_id,
                 "modality": scan.modality,
-                **compare(model.decode(mean).float(), real),
+                **compare(model.decode(mean).float(), real, network),
+                "compression": f"1/{real.shape[2] // mean.shape[2]}",
+                "channels": mean.shape[1],
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *LATENT])

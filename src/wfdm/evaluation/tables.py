@@ -17,7 +17,12 @@ from wfdm.config.study import Study
 from wfdm.data.table import with_split
 from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL
+from wfdm.evaluation.cohort import reasons
 
+BY_MODALITY = {"T1w": 8, "T2w": 9, "T1Gd": 10, "FLAIR": 11}
+"""tables of appendix A"""
+LATENT, SHORT = ("Compression", "Latent chans"), ("Comp", "Chans")
+RANGES = "PSNR, SSIM, MS-SSIM, LPIPS of values clamped to [0, 1], MSE unclamped"
 ABSENT = "not in this study"
 OWN = "not in the paper"
 
@@ -48,6 +53,8 @@ def differences(study: Study) -> str:
     told = []
     if any(isinstance(source, PhantomSource) for source in study.sources):
         told.append("phantom cohort, not BrainScape")
+    if study.split.rule == "published":
+        told.append("divided by the authors' rule, which leaks people (data/leaks.tsv)")
     if (study.volume.shape, study.preprocess.spacing) != (
         paper.volume.shape,
         paper.preprocess.spacing,
@@ -69,18 +76,20 @@ def _as_published(study: Study, paper: Study, part: str) -> bool:
 
 
 def table1(
-    scans: pd.DataFrame, splits: pd.DataFrame, published: Path | str, note: str = ""
+    scans: pd.DataFrame, splits: pd.DataFrame, published: Path | str, rule: str, note: str = ""
 ) -> pd.DataFrame:
-    """Count scans per modality and split (paper, table 1).
+    """Count scans per modality and split (paper, table 1), with the reason of each difference.
 
     Args:
-        scans: columns scan_id, modality.
+        scans: columns scan_id, dataset, subject, modality.
         splits: columns scan_id, person, split.
         published: the folder `config/published`.
+        rule: how this study divides people.
         note: how this study differs (`differences`).
     """
     paper = read_published(published, 1)
-    joined = with_split(scans[["scan_id", "modality"]], splits)
+    joined = with_split(scans[["scan_id", "dataset", "subject", "modality"]], splits)
+    why = reasons(joined, paper, rule)
     rows = []
     for row in paper.to_dict("records"):
         name = row["Modality"]
@@ -94,7 +103,8 @@ def table1(
         ):
             counted = part if split is None else part[part["split"] == split]
             cells |= {column: str(len(counted)), f"{column} published": row[column]}
-        rows.append(cells | {"note": note if len(part) else _join(ABSENT, note)})
+        cells |= {"reason": why[name], "note": note if len(part) else _join(ABSENT, note)}
+        rows.append(cells)
     return pd.DataFrame(rows)
 
 
@@ -103,26 +113,38 @@ def table3(
     floors: Path | str,
     published: Path | str,
     note: str = "",
+    modality: str | None = None,
 ) -> pd.DataFrame:
-    """Reconstruction metrics as plain means over all test scans (paper, table 3).
+    """Reconstruction metrics as plain means over test scans (paper, tables 3 and 8 to 11).
 
     Args:
         compressors: per-scan CSV of `evaluate_compressor` by the compressor's label.
         floors: per-scan CSV of `mean_volume_rows`.
         published: the folder `config/published`.
         note: how this study differs (`differences`).
+        modality: only its scans, beside its table of appendix A; by default all scans, each of
+            the same weight, beside table 3.
     """
-    ours = [_mean_row(label, pd.read_csv(path)) for label, path in compressors.items()]
-    by_reference = pd.read_csv(floors).groupby("reference", sort=True)
-    ours += [_mean_row(str(reference), scans) for reference, scans in by_reference]
-    note = _join(note, "LPIPS: no backbone among the assets")
-    paper = read_published(published, 3)
-    return _beside(ours, paper, ("LPIPS", "SSIM", "MS-SSIM", "PSNR", "MSE"), ("n",), note)
+    number, latent = (BY_MODALITY[modality], LATENT) if modality else (3, SHORT)
+    every = {label: pd.read_csv(path) for label, path in compressors.items()}
+    every |= {str(name): scans for name, scans in pd.read_csv(floors).groupby("reference")}
+    if modality:
+        every = {name: scans[scans["modality"] == modality] for name, scans in every.items()}
+    ours = [_mean_row(name, scans, latent) for name, scans in every.items()]
+    if not any(row["LPIPS"] for row in ours):
+        note = _join(note, "LPIPS: not measured, evaluation.lpips is null")
+    paper = read_published(published, number)
+    pairs = (*latent, "LPIPS", "SSIM", "MS-SSIM", "PSNR", "MSE")
+    return _beside(ours, paper, pairs, ("n",), _join(note, RANGES))
 
 
-def _mean_row(label: str, scans: pd.DataFrame) -> dict[str, str]:
-    means = {name: _text(scans[name].mean(), style) for name, style in FORMATS.items()}
-    return {"Model": label, **means, "n": str(len(scans))}
+def _mean_row(name: str, scans: pd.DataFrame, latent: tuple[str, str]) -> dict[str, str]:
+    means = {metric: _text(scans[metric].mean(), style) for metric, style in FORMATS.items()}
+    told = {}
+    if "channels" in scans and len(scans):
+        first = scans.iloc[0]
+        told = dict(zip(latent, (str(first["compression"]), str(first["channels"])), strict=True))
+    return {"Model": name, **told, **means, "n": str(len(scans))}
 
 
 def table4(
@@ -166,7 +188,8 @@ def metrics(tables: Mapping[str, Path | str]) -> dict[str, dict[str, dict[str, f
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, path in tables.items():
         table = pd.read_csv(path)
-        measured = [column for column in table if f"{column} published" in table]
+        paired = (column for column in table if f"{column} published" in table)
+        measured = [column for column in paired if column not in SHORT]
         numeric = table[measured].apply(pd.to_numeric, errors="coerce")
         found[name] = {
             model: {metric: float(value) for metric, value in row.dropna().items()}

@@ -89,7 +89,7 @@ def draw(
         for axis, title in zip(axes[0], titles, strict=True):
             axis.set_title(title, fontsize=8, pad=4)
         figure.text(0.1 / width, 0.08 / height, footer, fontsize=7, va="bottom")
-        return _save(figure, Path(stem), dpi)
+        return save(figure, Path(stem), dpi)
 
 
 def _panel(axis: Axes, image: np.ndarray | None) -> None:
@@ -113,7 +113,7 @@ def _panel(axis: Axes, image: np.ndarray | None) -> None:
         )
 
 
-def _save(figure: Figure, stem: Path, dpi: int) -> tuple[Path, Path]:
+def save(figure: Figure, stem: Path, dpi: int) -> tuple[Path, Path]:
     """Write both files without dates or versions in their metadata."""
     pdf, png = stem.with_suffix(".pdf"), stem.with_suffix(".png")
     with atomic_path(pdf) as temporary:

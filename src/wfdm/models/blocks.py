@@ -1,9 +1,25 @@
 """Building blocks of the wavelet-fusion compressors (authors' code, MONAI's arithmetic)."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wfdm.errors import UserError
+
 NORM_EPS = 1e-6
+LOG_VARIANCE = (-30.0, 20.0)  # clamp, for numerical stability (2.5.1)
+# A standard deviation of 0.08: at first the posterior hardly blurs the mean, so that there is
+# something to learn from; the KL term widens it as far as its weight asks.
+INITIAL_LOG_VARIANCE = -5.0
+_SLOW_UP_TO = 20480  # torch's rule for float32, ConvParams::use_mkldnn
+
+
+def check_groups(groups: int, *channels: int) -> None:
+    """Raise UserError unless `groups` divides every number of channels."""
+    if any(width % groups for width in channels):
+        raise UserError(f"norm_groups {groups} must divide every number of channels {channels}")
 
 
 def norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -11,13 +27,32 @@ def norm(channels: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=NORM_EPS)
 
 
+class Convolution(nn.Conv3d):
+    """A 3D convolution that is fast on a CPU for a single small volume too.
+
+    There torch leaves one item of at most 20,480 numbers (channels x D x H) to a kernel that is
+    about ten times slower than the one for two: such an item is convolved beside a copy of itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x (B, C, D, H, W)."""
+        if len(x) == 1 and x.device.type == "cpu" and x.shape[:4].numel() <= _SLOW_UP_TO:
+            return super().forward(x.expand(2, -1, -1, -1, -1))[:1]
+        return super().forward(x)
+
+
 def conv3(inputs: int, outputs: int, zero: bool = False) -> nn.Conv3d:
     """Return a 3x3x3 convolution that keeps the size; `zero` lets it start as nothing."""
-    conv = nn.Conv3d(inputs, outputs, kernel_size=3, padding=1)
+    conv = Convolution(inputs, outputs, kernel_size=3, padding=1)
     if zero:
-        for parameter in conv.parameters():
-            nn.init.zeros_(parameter)
+        start_as_nothing(conv)
     return conv
+
+
+def start_as_nothing(layer: nn.Module) -> None:
+    """Set every parameter of `layer` to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 class ResBlock(nn.Module):
@@ -41,8 +76,22 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
+@torch.no_grad()
+def carry(conv: nn.Conv3d, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """Let a convolution hand on channels unchanged: `inputs` to `outputs`, one to one.
+
+    Only those rows of its weight and bias change; the other outputs keep their initial values.
+    """
+    assert conv.bias is not None
+    middle = tuple(side // 2 for side in conv.kernel_size)
+    for source, target in zip(inputs, outputs, strict=True):
+        conv.weight[target] = 0
+        conv.weight[target, source][middle] = 1
+        conv.bias[target] = 0
+
+
 class SelfAttention(nn.Module):
-    """One-head self-attention over all voxels, with a residual connection.
+    """One-head self-attention over all voxels, with a residual connection that it starts as.
 
     At the study's size a volume has 107,520 tokens: only the fused kernels behind
     `scaled_dot_product_attention` can hold that, the matrix of weights never exists.
@@ -52,6 +101,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.norm = norm(channels, groups)
         self.to_q, self.to_k, self.to_v, self.out = (nn.Linear(channels, channels) for _ in "qkvo")
+        start_as_nothing(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x + attention(x), (B, C, D, H, W)."""
@@ -61,7 +111,7 @@ class SelfAttention(nn.Module):
         return x + h.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class Downsample(nn.Conv3d):
+class Downsample(Convolution):
     """Halve each side: a strided convolution, padded by one voxel at the far ends only."""
 
     def __init__(self, channels: int) -> None:
@@ -72,7 +122,7 @@ class Downsample(nn.Conv3d):
         return super().forward(F.pad(x, (0, 1, 0, 1, 0, 1)))
 
 
-class Upsample(nn.Conv3d):
+class Upsample(Convolution):
     """Double each side: nearest neighbours, then a convolution."""
 
     def __init__(self, channels: int) -> None:

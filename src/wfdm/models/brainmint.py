@@ -1,24 +1,43 @@
-"""Weights of the authors' WaveletFusionAutoencoder (BrainMint 0.1.0), under our names."""
+"""Weights of the authors' WaveletFusionAutoencoder (BrainMint 0.1.0) under our names, and back."""
 
 import re
-import zipfile
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from wfdm.config.compressors import WaveletFusion
 from wfdm.errors import UserError
+from wfdm.models.haar import ENTRY
 from wfdm.models.wavelet_fusion import WaveletFusionVAE
+from wfdm.models.weights import read_state
 
 PROJECT = "encoder.wavelet_transform.stage1_conv_out.conv.weight"
 FILTER = "encoder.wavelet_transform.stage1.h_conv.weight"
-FIXED = re.compile(r"wavelet_transform\.stage\d(_inverse)?\.")  # the Haar filters themselves
+# The Haar filters are part of their state: (name, sign of the second sample along each axis).
+FILTERS = dict(zip("h g hh gh h_v g_v hh_v gh_v".split(), product((1, -1), repeat=3), strict=True))
+
+# Our names to theirs, part by part; the numbers of blocks are put in by `_names`.
+RENAMES = (
+    (r"^encoder\.project(\d)\.", r"encoder.wavelet_transform.stage\1_conv_out.conv."),
+    (r"^encoder\.shallow\.", r"encoder.stages.0."),
+    (r"^encoder\.down\.", r"encoder.stages.0.2.conv.conv."),
+    (r"^encoder\.deep\.", r"encoder.stages.1."),
+    (r"^decoder\.conv_in\.", r"decoder.stages.0.0.conv."),
+    (r"^decoder\.up\.", r"decoder.stages.1.0.postconv.conv."),
+    (r"^decoder\.norm_out\.", r"decoder.stages.1.3."),
+    (r"^decoder\.predict(\d)\.", r"decoder.inv_wavelet_transform.stage\1_conv_in.conv."),
+    (r"^to_mean\.", r"quant_conv_mu.conv."),
+    (r"^to_log_variance\.", r"quant_conv_log_sigma.conv."),
+    (r"^from_latent\.", r"post_quant_conv.conv."),
+    (r"\.(conv[12])\.", r".\1.conv."),  # MONAI wraps every convolution
+    (r"\.shortcut\.", r".nin_shortcut.conv."),
+    (r"\.(to_[qkv])\.", r".attn.\1."),
+    (r"\.out\.", r".attn.out_proj."),
+)
 
 
 def import_brainmint(
@@ -37,7 +56,7 @@ def import_brainmint(
         UserError: the file cannot be read or holds another model.
     """
     told = "the state dict" if isinstance(source, Mapping) else str(source)
-    read: Mapping[str, Any] = source if isinstance(source, Mapping) else _read(Path(source))
+    read: Mapping[str, Any] = source if isinstance(source, Mapping) else read_state(Path(source))
     weights = read.get("state_dict", read)
     prefixes = [key[: -len(PROJECT)] for key in weights if key.endswith(PROJECT)]
     if len(prefixes) != 1:
@@ -45,12 +64,11 @@ def import_brainmint(
     start = len(prefixes[0])
     theirs = {key[start:]: value for key, value in weights.items() if key.startswith(prefixes[0])}
     try:
-        settings = _settings(theirs, norm_groups)
-        module = WaveletFusionVAE(settings)
-        blocks = len(module.encoder.deep)
-        module.load_state_dict(
-            {_rename(key, blocks): value for key, value in theirs.items() if not FIXED.search(key)}
-        )
+        module = WaveletFusionVAE(_settings(theirs, norm_groups))
+        names = _names(module)
+        if theirs.keys() - _filters(module).keys() != set(names.values()):
+            raise KeyError
+        module.load_state_dict({ours: theirs[their] for ours, their in names.items()})
     except (KeyError, RuntimeError):
         raise UserError(
             f"{told} is not a two-level BrainMint WaveletFusionAutoencoder with two blocks a level"
@@ -58,16 +76,15 @@ def import_brainmint(
     return module.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> Mapping:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.is_file() and not zipfile.is_zipfile(path):  # torch's format since 1.6
-            raise UserError(f"{path} is neither a torch nor a safetensors file")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as weights: {reason}") from None
+def export_brainmint(module: WaveletFusionVAE) -> dict[str, Tensor]:
+    """Return the state dict that BrainMint's WaveletFusionAutoencoder of the same sizes loads.
+
+    It holds the Haar filters too, with the entries of this module: a module with exact filters
+    gives theirs exact ones.
+    """
+    state = module.state_dict()
+    weights = {their: state[ours].detach().cpu() for ours, their in _names(module).items()}
+    return _filters(module) | weights
 
 
 def _settings(theirs: Mapping[str, Tensor], norm_groups: int) -> WaveletFusion:
@@ -86,29 +103,36 @@ def _settings(theirs: Mapping[str, Tensor], norm_groups: int) -> WaveletFusion:
     )
 
 
-def _rename(key: str, blocks: int) -> str:
-    """Return our name of their weight; `blocks` counts the encoder's blocks at the deep level."""
+def _names(module: WaveletFusionVAE) -> dict[str, str]:
+    """Return their name of each of our weights."""
+    blocks = len(module.encoder.deep)
     renames = (
-        (r"^encoder\.wavelet_transform\.stage(\d)_conv_out\.", r"encoder.project\1."),
-        (r"^encoder\.stages\.0\.([01])\.", r"encoder.shallow.\1."),
-        (r"^encoder\.stages\.0\.2\.", r"encoder.down."),
-        (rf"^encoder\.stages\.1\.{blocks}\.", r"encoder.norm_out."),
-        (rf"^encoder\.stages\.1\.{blocks + 1}\.", r"encoder.conv_out."),
-        (r"^encoder\.stages\.1\.", r"encoder.deep."),
-        (r"^decoder\.inv_wavelet_transform\.stage(\d)_conv_in\.", r"decoder.predict\1."),
-        (r"^decoder\.stages\.0\.0\.", r"decoder.conv_in."),
-        (r"^decoder\.stages\.1\.0\.postconv\.", r"decoder.up."),
-        (r"^decoder\.stages\.1\.3\.", r"decoder.norm_out."),
-        (r"^quant_conv_mu\.", r"to_mean."),
-        (r"^quant_conv_log_sigma\.", r"to_log_variance."),
-        (r"^post_quant_conv\.", r"from_latent."),
-        (r"\.nin_shortcut\.", r".shortcut."),
-        (r"\.attn\.out_proj\.", r".out."),
-        (r"\.attn\.", r"."),
-        (r"(\.conv)+\.(weight|bias)$", r".\2"),  # MONAI wraps every convolution
+        (r"^encoder\.norm_out\.", rf"encoder.stages.1.{blocks}."),
+        (r"^encoder\.conv_out\.", rf"encoder.stages.1.{blocks + 1}.conv."),
+        *RENAMES,
     )
-    for theirs, ours in renames:
-        key = re.sub(theirs, ours, key)
-    # The first block of a decoder level is its convolution, which has a name of its own here.
-    key = re.sub(r"^decoder\.stages\.0\.(\d)", lambda m: f"decoder.deep.{int(m[1]) - 1}", key)
-    return re.sub(r"^decoder\.stages\.1\.(\d)", lambda m: f"decoder.shallow.{int(m[1]) - 1}", key)
+    return {key: _renamed(key, renames) for key in module.state_dict()}
+
+
+def _renamed(key: str, renames: tuple[tuple[str, str], ...]) -> str:
+    # The first block of their decoder's levels is a convolution, which has its own name here.
+    place = re.match(r"decoder\.(deep|shallow)\.(\d+)\.", key)
+    if place:
+        level = ("deep", "shallow").index(place[1])
+        key = f"decoder.stages.{level}.{int(place[2]) + 1}.{key[place.end() :]}"
+    for ours, theirs in renames:
+        key = re.sub(ours, theirs, key)
+    return key
+
+
+def _filters(module: WaveletFusionVAE) -> dict[str, Tensor]:
+    """Return the Haar filters under their names, (1, 1, 2, 2, 2) each."""
+    found: dict[str, Tensor] = {}
+    for name, signs in FILTERS.items():
+        one, two, three = (torch.tensor([1.0, sign]) for sign in signs)
+        entries = torch.einsum("i,j,k->ijk", one, two, three) * ENTRY[module.encoder.haar]
+        for stage in ("stage1", "stage2"):
+            forward = f"encoder.wavelet_transform.{stage}.{name}_conv.weight"
+            inverse = f"decoder.inv_wavelet_transform.{stage}_inverse.{name}"
+            found |= {forward: entries[None, None].clone(), inverse: entries[None, None].clone()}
+    return found

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.errors import UserError
 from wfdm.models.compressor import Compressor
 
 Filters = Literal["exact", "rounded"]
@@ -22,7 +21,7 @@ BANDS = ("LLL", "LLH", "LHL", "HLL", "LHH", "HLH", "HHL", "HHH")
 _SPLIT = tuple(sorted(BANDS, key=lambda band: band.replace("L", "0")))
 _TO_BANDS = tuple(_SPLIT.index(band) for band in BANDS)
 _TO_SPLIT = tuple(BANDS.index(band) for band in _SPLIT)
-_ENTRY = {"exact": 8**-0.5, "rounded": 0.3536}
+ENTRY = {"exact": 8**-0.5, "rounded": 0.3536}
 
 
 def forward(x: Tensor, filters: Filters = "exact") -> Tensor:
@@ -47,7 +46,7 @@ def forward(x: Tensor, filters: Filters = "exact") -> Tensor:
     for axis in (2, 3, 4):
         pairs = [part.unflatten(axis, (-1, 2)).unbind(axis + 1) for part in parts]
         parts = [band for first, second in pairs for band in (first + second, first - second)]
-    return torch.cat([parts[index] for index in _TO_BANDS], dim=1) * _ENTRY[filters]
+    return torch.cat([parts[index] for index in _TO_BANDS], dim=1) * ENTRY[filters]
 
 
 def inverse(coefficients: Tensor, filters: Filters = "exact") -> Tensor:
@@ -55,7 +54,7 @@ def inverse(coefficients: Tensor, filters: Filters = "exact") -> Tensor:
 
     The transposed transform, which for exact filters is the inverse.
     """
-    bands = (coefficients * _ENTRY[filters]).chunk(8, dim=1)
+    bands = (coefficients * ENTRY[filters]).chunk(8, dim=1)
     parts = [bands[index] for index in _TO_SPLIT]
     for axis in (4, 3, 2):
         pairs = zip(parts[::2], parts[1::2], strict=True)
@@ -76,25 +75,17 @@ class HaarCompressor(Compressor):
     def __init__(self, settings: HaarTransform) -> None:
         super().__init__(settings)
         self.levels, self.filters = settings.levels, settings.haar
+        self.factor = 2**self.levels
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients of `x` (B, 1, D, H, W) and a standard deviation of zero."""
-        check_divides(x, 2**self.levels)
+    def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients of `v` (B, 1, D, H, W) and a standard deviation of zero."""
+        self.check_divides(v)
         for _ in range(self.levels):
-            x = forward(x, self.filters)
-        return x, torch.zeros_like(x)
+            v = forward(v, self.filters)
+        return v, torch.zeros_like(v)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the volume (B, 1, D, H, W) of the coefficients `z`."""
         for _ in range(self.levels):
             z = inverse(z, self.filters)
         return z
-
-
-def check_divides(x: Tensor, factor: int) -> None:
-    """Raise UserError unless every side of the volumes `x` is a multiple of `factor`."""
-    if any(size % factor for size in x.shape[2:]):
-        raise UserError(
-            f"a volume of {'x'.join(map(str, x.shape[2:]))} voxels cannot be compressed: every "
-            f"side must be a multiple of {factor}; change volume.shape"
-        )

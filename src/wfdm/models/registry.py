@@ -1,30 +1,40 @@
-"""Every compressor by the kind its settings name: build, save, load.
+"""Every compressor by the class that its settings name: build, save, load.
 
-To add one: a subclass of `Compressor`, a settings class in `config.compressors`, a line here.
+To add one: a subclass of `Compressor` in a module of its own and a configuration entry
+`architecture: {kind: custom, implementation: "module:class"}`; see docs/adding-a-model.md.
 """
 
-from collections.abc import Callable
+import inspect
+from importlib import import_module
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from wfdm.atomic import write_text
-from wfdm.config.compressors import Architecture
+from wfdm.config.compressors import Architecture, Custom, read_architecture
 from wfdm.errors import UserError
 from wfdm.models.compressor import Compressor
-from wfdm.models.haar import HaarCompressor
-from wfdm.models.wavelet_fusion import WaveletFusionVAE
 from wfdm.models.weights import load_weights, save_weights
-
-KINDS: dict[str, Callable[..., Compressor]] = {
-    "wavelet-fusion": WaveletFusionVAE,
-    "haar": HaarCompressor,
-}
 
 
 def build(architecture: Architecture) -> Compressor:
-    """Return a compressor with fresh weights, drawn from torch's global generator."""
-    return KINDS[architecture.kind](architecture)
+    """Return a compressor with fresh weights, drawn from torch's global generator.
+
+    Raises:
+        UserError: a class of one's own cannot be imported, is none, or has other options.
+    """
+    told = f"compressor implementation '{architecture.implementation}'"
+    module, _, name = architecture.implementation.partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{told} cannot be imported: {error}") from None
+    if not (inspect.isclass(kind) and issubclass(kind, Compressor)):
+        raise UserError(f"{told} is no subclass of wfdm.models.Compressor")
+    options = architecture.options if isinstance(architecture, Custom) else {}
+    try:
+        inspect.signature(kind).bind(architecture, **options)
+    except TypeError as error:
+        raise UserError(f"{told} does not take these options: {error}") from None
+    return kind(architecture, **options)
 
 
 def config_text(architecture: Architecture) -> str:
@@ -45,14 +55,6 @@ def load(folder: Path | str) -> Compressor:
         UserError: config.json or model.safetensors is missing, damaged, or they do not agree.
     """
     folder = Path(folder)
-    config = folder / "config.json"
-    try:
-        architecture = TypeAdapter(Architecture).validate_json(config.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{config} is missing; train the compressor first") from None
-    except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise UserError(f"{config} does not describe a compressor: {problem}") from None
-    module = build(architecture)
+    module = build(read_architecture(folder))
     load_weights(module, folder / "model.safetensors")
     return module.eval().requires_grad_(False)

@@ -9,14 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from wfdm.config.compressors import WaveletFusion
-from wfdm.errors import UserError
 from wfdm.models import haar
-from wfdm.models.blocks import Downsample, ResBlock, Upsample, bottleneck, conv3, norm
-from wfdm.models.compressor import Compressor
+from wfdm.models.blocks import (
+    INITIAL_LOG_VARIANCE,
+    LOG_VARIANCE,
+    Downsample,
+    ResBlock,
+    SelfAttention,
+    Upsample,
+    bottleneck,
+    carry,
+    check_groups,
+    conv3,
+    norm,
+)
+from wfdm.models.compressor import VariationalCompressor
 
 SELECTED = 4  # S(.) keeps LLL and the three bands that are high along one axis
-LOG_VARIANCE = (-30.0, 20.0)  # clamp, for numerical stability (2.5.1)
-INITIAL_LOG_VARIANCE = -5.0  # a standard deviation of 0.08
 
 
 class Encoder(nn.Module):
@@ -96,7 +105,7 @@ class Decoder(nn.Module):
         return haar.inverse(fused, self.haar)
 
 
-class WaveletFusionVAE(Compressor):
+class WaveletFusionVAE(VariationalCompressor):
     """The whole compressor; `settings.attention` makes WF-SA-VAE of WF-VAE.
 
     With the default settings: 17,571,432 parameters, 32,260,712 with attention, as the authors'.
@@ -105,23 +114,40 @@ class WaveletFusionVAE(Compressor):
         UserError: `norm_groups` does not divide the numbers of channels.
     """
 
+    factor = 4
+    blocks = (ResBlock, SelfAttention, Downsample, Upsample)
+
     def __init__(self, settings: WaveletFusion) -> None:
         super().__init__(settings)
-        for width in (*settings.channels, settings.wavelet_channels):
-            if width % settings.norm_groups:
-                raise UserError(
-                    f"norm_groups {settings.norm_groups} must divide channels "
-                    f"{settings.channels} and wavelet_channels {settings.wavelet_channels}"
-                )
+        check_groups(settings.norm_groups, *settings.channels, settings.wavelet_channels)
         latent = settings.latent_channels
         self.encoder = Encoder(settings)
         self.to_mean = nn.Conv3d(latent, latent, kernel_size=1)
         self.to_log_variance = nn.Conv3d(latent, latent, kernel_size=1)
-        # At first the posterior hardly blurs the mean, so that there is something to learn from;
-        # the KL term widens it as far as its weight asks.
         nn.init.constant_(self.to_log_variance.get_parameter("bias"), INITIAL_LOG_VARIANCE)
         self.from_latent = nn.Conv3d(latent, latent, kernel_size=1)
         self.decoder = Decoder(settings)
+        self._start_as_haar_code(latent)
+
+    def _start_as_haar_code(self, latent_channels: int) -> None:
+        """Begin with a latent that is bands of c2, and a decoder that puts them back.
+
+        Of the default four channels the first is the mean of each block of 4 x 4 x 4 voxels and
+        the others are its gradients (LLL, LLH, LHL and HLL of LLL), close to the best linear code
+        of four numbers: training starts from a blurred volume (our choice: initial values are not
+        published).
+        """
+        encoder, decoder = self.encoder, self.decoder
+        latent = range(min(latent_channels, len(haar.BANDS)))
+        bands = [SELECTED * channel for channel in latent]  # those of c1's LLL
+        carry(encoder.project2, bands, latent)
+        inwards = (*encoder.deep, encoder.conv_out, self.to_mean)
+        outwards = (self.from_latent, decoder.conv_in, *decoder.deep)
+        for layer in (*inwards, *outwards):
+            path = layer.shortcut if isinstance(layer, ResBlock) else layer
+            if isinstance(path, nn.Conv3d):
+                carry(path, latent, latent)
+        carry(decoder.predict2, latent, bands)
 
     def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of q(z | v), each (B, C, D/4, H/4, W/4).
@@ -129,7 +155,7 @@ class WaveletFusionVAE(Compressor):
         Raises:
             UserError: a side of `v` is not a multiple of 4.
         """
-        haar.check_divides(v, 4)
+        self.check_divides(v)
         h = self.encoder(v)
         log_variance = self.to_log_variance(h).clamp(*LOG_VARIANCE)
         return self.to_mean(h), torch.exp(log_variance / 2)
@@ -137,9 +163,3 @@ class WaveletFusionVAE(Compressor):
     def decode(self, z: Tensor) -> Tensor:
         """Return the volume (B, 1, D, H, W) of the latent `z` (B, C, D/4, H/4, W/4)."""
         return self.decoder(self.from_latent(z))
-
-    def forward(self, v: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the reconstruction from a posterior sample, the mean and the std (training)."""
-        mean, std = self.encode(v)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        return self.decode(mean + std * noise), mean, std

@@ -1,7 +1,10 @@
-"""Weights on disk: safetensors, written whole, read strictly."""
+"""Weights on disk: safetensors, written whole, read strictly; other people's files without code."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -9,12 +12,33 @@ from torch import Tensor, nn
 from wfdm.atomic import atomic_path
 from wfdm.errors import UserError
 
+ZIP = b"PK\x03\x04"  # torch's format since 1.6
+OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the format before: its magic number
+
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a state dict to `path` atomically."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary)
+
+
+def read_state(path: Path) -> Mapping:
+    """Return what a safetensors or torch file holds; nothing in it is executed.
+
+    Raises:
+        UserError: the file is missing, damaged, or neither of the two.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with open(path, "rb") as stream:
+            if not stream.read(len(OLD_TORCH)).startswith((ZIP, OLD_TORCH)):
+                raise UserError(f"{path} is neither a torch nor a safetensors file")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as weights: {reason}") from None
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

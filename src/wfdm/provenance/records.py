@@ -44,25 +44,37 @@ class Run:
     inputs: list[Path]
     outputs: list[Path] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
+    implementations: tuple[str, ...] = ()
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
 
     @property
+    def code(self) -> str:
+        """Code fingerprint of the stage with the architectures that it works with."""
+        return fingerprint(self.stage, *self.implementations)
+
+    @property
     def identity(self) -> str:
         """Digest of settings, code and inputs: two runs with the same one do the same work."""
-        content = [self.settings, fingerprint(self.stage), digests(self.inputs)]
+        content = [self.settings, self.code, digests(self.inputs)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def recorded(
-    stage: str, artefact: Path, settings: Section | None, inputs: Iterable[Path]
+    stage: str,
+    artefact: Path,
+    settings: Section | None,
+    inputs: Iterable[Path],
+    implementations: Iterable[str] = (),
 ) -> Iterator[Run]:
     """Run a stage and write its record beside `artefact` when it succeeds.
 
-    Inputs that do not exist are a programming error and raise FileNotFoundError when hashed.
+    `implementations` name the architectures that it works with, as "module:class". Inputs that
+    do not exist are a programming error and raise FileNotFoundError when hashed.
     """
     run = Run(stage, settings.model_dump(mode="json") if settings else {}, list(inputs))
+    run.implementations = tuple(implementations)
     yield run
     made = run.outputs or [artefact]
     content = {
@@ -70,7 +82,7 @@ def recorded(
         "outputs": digests(made),
         "inputs": digests(run.inputs),
         "settings": run.settings,
-        "code": fingerprint(stage),
+        "code": run.code,
         "seed": run.settings.get("seed"),
         "results": run.results,
         "environment": environment(),

@@ -159,7 +159,7 @@ def describe_sample(
         "Generator": generator.name,
         "ModelSHA256": dict(generator.digests),
         "LatentScale": generator.space.scale,
-        "CodeSHA256": fingerprint("sample"),
+        "CodeSHA256": fingerprint("sample", generator.compressor.settings.implementation),
         "SkullStripped": True,
         "Space": SPACE,
     }

@@ -1,8 +1,13 @@
 """Stage A: train a compressor (paper, 2.5.1 and 2.5.6)."""
 
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from monai.networks.nets import PatchDiscriminator
@@ -11,80 +16,99 @@ from torch import Tensor, nn
 from wfdm.config.compressors import AdversarialSettings, CompressorTraining
 from wfdm.config.stages import TrainCompressorStage
 from wfdm.errors import UserError
-from wfdm.models import feature_network, registry
+from wfdm.models import feature_network, lpips, registry
+from wfdm.models.pretrained import load_pretrained
 from wfdm.seeds import seed_for
-from wfdm.training import losses, schedules
+from wfdm.training import ema, losses, schedules
+from wfdm.training.cache import Volumes
+from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.loop import Batch, Plan, Run, train, write_history
-from wfdm.training.scans import Crops, Volumes
+from wfdm.training.scans import Crops
 
 FIXED_SCANS = 256  # that a compressor without training is measured on
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a training reads beside the volumes, and where it writes.
+
+    Attributes:
+        out: receives model.safetensors (at the lowest val_loss), config.json, history.csv,
+            tensorboard/, and in last/ the newest weights and the state to continue from.
+        perceptual: of the perceptual network, where settings name some: its weights; for LPIPS
+            its backbone and its heads.
+        pretrained: published weights of a compressor that is not trained here.
+        cache: folder of the cache of standardised volumes; None for no cache.
+        cache_mb: most that the cache holds.
+    """
+
+    out: Path
+    perceptual: Sequence[Path] = ()
+    pretrained: Path | None = None
+    cache: Path | None = None
+    cache_mb: float = 0
 
 
 def train_compressor(
     stage: TrainCompressorStage,
     volumes: pd.DataFrame,
-    out: Path,
-    perceptual_weights: Path | None,
-    cache_mb: int,
+    files: Files,
     threads: int,
     workers: int,
     identity: str,
-) -> None:
-    """Train one compressor, or continue; a fixed one is only measured.
+) -> dict[str, Any]:
+    """Train one compressor, or continue; a fixed or pretrained one is only measured.
 
     Args:
         stage: seed, name, volume, architecture and training settings.
-        volumes: scan_id, modality, path, split of the preprocessed scans.
-        out: receives model.safetensors (at the lowest val_loss), config.json, history.csv, last/.
-        perceptual_weights: file of the perceptual network's weights, where settings name some.
-        cache_mb: memory for standardised volumes, shared by the loader processes.
+        volumes: scan_id, modality, path, sha256, split of the preprocessed scans.
+        files: what else it reads, and where it writes.
         threads: CPU threads.
         workers: loader processes, 0 for none.
         identity: of settings, inputs and code; a kept state of another one is not continued.
+
+    Returns:
+        Speed and memory, for the record; empty where nothing was trained.
 
     Raises:
         UserError: a split is empty, sizes do not fit, a volume is broken, the loss diverges.
     """
     torch.set_num_threads(threads)
     if stage.training is None:
-        _measure(stage, volumes, out)
-        return
-    objective = StageA(stage, stage.training, volumes, perceptual_weights, cache_mb, workers)
+        _measure(stage, volumes, files)
+        return {}
+    objective = StageA(stage, stage.training, volumes, files)
     plan = Plan(
         name=stage.name,
         seed=stage.seed,
         steps=stage.training.steps,
         validate_every=stage.training.validate_every,
-        folder=out,
-        config=registry.config_text(stage.architecture),
+        folder=files.out,
+        config=lambda _: registry.config_text(stage.architecture),
         identity=identity,
         precision=stage.training.precision,
         threads=threads,
         workers=workers,
     )
-    train(objective, plan)
+    return train(objective, plan)
 
 
 class StageA:
     """The objective of 2.5.1: autoencoder and discriminator, updated in turn on each batch."""
-
-    exported = "model"
 
     def __init__(
         self,
         stage: TrainCompressorStage,
         settings: CompressorTraining,
         volumes: pd.DataFrame,
-        perceptual_weights: Path | None,
-        cache_mb: int,
-        workers: int,
+        files: Files,
     ) -> None:
-        _check_sizes(stage, settings)
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(stage.seed, "train", stage.name, "weights"))
-            self.model = registry.build(stage.architecture)
-            self.modules: dict[str, nn.Module] = {"model": self.model}
+            model = registry.build(stage.architecture)
+            _check_sizes(stage, settings, model.factor)
+            self.modules: dict[str, nn.Module] = {"model": model}
             if settings.adversarial.weight:
                 self.modules["discriminator"] = _discriminator(settings.adversarial)
         rates = {"model": settings.learning_rate}
@@ -93,41 +117,59 @@ class StageA:
             name: torch.optim.Adam(module.parameters(), lr=rates[name])
             for name, module in self.modules.items()
         }
-        self.perceptual = _perceptual(settings, perceptual_weights)
-        cached = Volumes(_paths(volumes, "train"), stage.volume, cache_mb / max(1, workers))
+        if settings.checkpointing:
+            checkpoint_blocks(model)
+        self.judged, self.exported = model, "model"
+        if settings.ema_decay is not None:
+            self.judged, self.exported = copy.deepcopy(model).requires_grad_(False), "ema"
+            self.modules["ema"] = self.judged
+        self.perceptual = _perceptual(settings, files.perceptual)
+        cached = Volumes(_of_split(volumes, "train"), stage.volume, files.cache, files.cache_mb)
         self.data = Crops(cached, settings.crop)
         self.batch_size = settings.batch_size
         self.schedule = partial(
             schedules.cosine, steps=settings.steps, warmup_steps=settings.warmup_steps
         )
-        chosen = _validation_paths(volumes, stage.seed, settings.validation_scans)
-        self.validation = Volumes(chosen, stage.volume, cache_mb)
+        chosen = _to_validate(volumes, stage.seed, settings.validation_scans)
+        self.validation = Volumes(chosen, stage.volume, files.cache, files.cache_mb)
         self.validation_size = len(self.validation)
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Minimise L_VAE over the autoencoder, then L_D over the discriminator."""
         real, weights = batch["volume"], self.settings
-        fake, mean, std = run.modules["model"](real, generator)
-        told = {"reconstruction": (fake - real).abs().mean(), "kl": losses.kl(mean, std)}
-        total = told["reconstruction"] + weights.kl_weight * told["kl"]
-        if self.perceptual is not None:
+        fake, latent = run.modules["model"](real, generator)
+        told = {"reconstruction": (fake - real).abs().mean(), **latent}
+        total = told["reconstruction"]
+        for name, term in latent.items():
+            total = total + getattr(weights, f"{name}_weight") * term
+        told |= {name: total.new_zeros(()) for name in self._further_terms}
+        if self.perceptual is not None and run.step >= weights.perceptual.warmup_steps:
             told["perceptual"] = self.perceptual.to(fake.device)(real, fake)
             total = total + weights.perceptual.weight * told["perceptual"]
-        if "discriminator" in self.modules:
-            told |= {"adversarial": total.new_zeros(()), "discriminator": total.new_zeros(())}
-            if run.step >= weights.adversarial.warmup_steps:
-                told["adversarial"] = self._fool(run, fake)
-                total = total + weights.adversarial.weight * told["adversarial"]
+        judged = "discriminator" in told and run.step >= weights.adversarial.warmup_steps
+        if judged:
+            told["adversarial"] = self._fool(run, fake)
+            total = total + weights.adversarial.weight * told["adversarial"]
         run.update("model", total, weights.gradient_clip)
-        if "discriminator" in self.modules and run.step >= weights.adversarial.warmup_steps:
+        if weights.ema_decay is not None:
+            decay = ema.warmed_decay(weights.ema_decay, run.step)
+            ema.update(self.judged, self.modules["model"], decay)
+        if judged:
             told["discriminator"] = self._discriminate(run, real, fake.detach())
         return told
 
+    @property
+    def _further_terms(self) -> list[str]:
+        """The terms that start after their warm-up; told as zero until then."""
+        adversarial = ["adversarial", "discriminator"] if "discriminator" in self.modules else []
+        return ["perceptual", *adversarial] if self.perceptual is not None else adversarial
+
     def validate(self, run: Run, index: int) -> float:
         """Return L1 plus weighted perceptual loss of a whole volume's mean reconstruction."""
-        real = torch.from_numpy(self.validation[index]).float()[None].to(run.fabric.device)
+        volume = torch.from_numpy(self.validation[index].astype(np.float32))
+        real = volume[None].to(run.fabric.device)
         with run.fabric.autocast():
-            fake = self.model.decode(self.model.encode(real)[0])
+            fake = self.judged.decode(self.judged.encode(real)[0])
         loss = (fake.float() - real).abs().mean()
         if self.perceptual is not None:
             distance = self.perceptual.to(real.device)(real, fake.float())
@@ -162,44 +204,53 @@ def _discriminator(settings: AdversarialSettings) -> nn.Module:
     )
 
 
-def _perceptual(settings: CompressorTraining, weights: Path | None) -> losses.Perceptual | None:
-    if settings.perceptual.network is None:
+def _perceptual(settings: CompressorTraining, weights: Sequence[Path]) -> nn.Module | None:
+    chosen = settings.perceptual
+    if chosen.lpips is not None:
+        return lpips.load(chosen.lpips, *weights)
+    if chosen.network is None:
         return None
-    network, _, _ = feature_network.build(settings.perceptual.network, weights)
-    return losses.Perceptual(network, settings.perceptual.stages)
+    features, _, _ = feature_network.build(chosen.network, weights[0] if weights else None)
+    return losses.Perceptual(features, chosen.stages)
 
 
-def _check_sizes(stage: TrainCompressorStage, settings: CompressorTraining) -> None:
+def _check_sizes(stage: TrainCompressorStage, settings: CompressorTraining, factor: int) -> None:
     for crop, whole in zip(settings.crop, stage.volume.shape, strict=True):
-        if crop > whole or crop % 4 or whole % 4:
+        if crop > whole or crop % factor or whole % factor:
             raise UserError(
                 f"compressors.{stage.name}.training.crop {settings.crop} must fit into "
-                f"volume.shape {stage.volume.shape}, and both must be multiples of 4"
+                f"volume.shape {stage.volume.shape}, and both must be multiples of {factor}"
             )
 
 
-def _paths(volumes: pd.DataFrame, split: str) -> list[str]:
-    paths = volumes.loc[volumes["split"] == split, "path"].tolist()
-    if not paths:
+def _of_split(volumes: pd.DataFrame, split: str) -> pd.DataFrame:
+    chosen = volumes[volumes["split"] == split]
+    if chosen.empty:
         raise UserError(f"no scan is in the {split} split; add people or change split.{split}")
-    return paths
+    return chosen
 
 
-def _validation_paths(volumes: pd.DataFrame, seed: int, count: int) -> list[str]:
+def _to_validate(volumes: pd.DataFrame, seed: int, count: int) -> pd.DataFrame:
     """Return the first `count` validation scans by a seeded order of their names."""
-    paths = _paths(volumes, "validation")
-    scans = volumes.loc[volumes["split"] == "validation", "scan_id"]
-    order = sorted(zip(scans, paths, strict=True), key=lambda s: seed_for(seed, "validate", s[0]))
-    return [path for _, path in order[:count]]
+    scans = _of_split(volumes, "validation")
+    order = scans["scan_id"].map(lambda scan_id: seed_for(seed, "validate", scan_id))
+    return scans.loc[order.sort_values().index[:count]]
 
 
-def _measure(stage: TrainCompressorStage, volumes: pd.DataFrame, out: Path) -> None:
-    """Write the folder of a compressor that has nothing to learn; val_loss is the L1 distance."""
-    model = registry.build(stage.architecture).eval()
-    scans = Volumes(_validation_paths(volumes, stage.seed, FIXED_SCANS), stage.volume, cache_mb=0)
+@torch.no_grad()
+def _measure(stage: TrainCompressorStage, volumes: pd.DataFrame, files: Files) -> None:
+    """Write the folder of a compressor that is not trained; val_loss is the L1 distance."""
+    if files.pretrained is None:
+        model = registry.build(stage.architecture).eval()
+    else:
+        model = load_pretrained(stage.architecture, files.pretrained)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scans = Volumes(_to_validate(volumes, stage.seed, FIXED_SCANS), stage.volume, None, 0)
     distances = []
+    model = model.to(device)
     for index in range(len(scans)):
-        real = torch.from_numpy(scans[index]).float()[None]
+        real = torch.from_numpy(scans[index].astype(np.float32))[None].to(device)
         distances.append(float((model.decode(model.encode(real)[0]) - real).abs().mean()))
-    registry.save(out, model)
-    write_history(out / "history.csv", [{"step": 0, "val_loss": sum(distances) / len(distances)}])
+    registry.save(files.out, model)
+    history = [{"step": 0, "val_loss": sum(distances) / len(distances)}]
+    write_history(files.out / "history.csv", history)

@@ -64,7 +64,7 @@ def train_diffusion(
         steps=stage.training.steps,
         validate_every=stage.training.validate_every,
         folder=out,
-        config=_config(stage, cache, statistics, out),
+        config=partial(_config, stage, cache, statistics),
         identity=identity,
         precision=stage.training.precision,
         threads=threads,

@@ -52,6 +52,7 @@ from wfdm.atomic import atomic_path, write_text
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for, seed_for
 from wfdm.training import state
+from wfdm.training.board import Board
 from wfdm.training.progress import Ticker, say
 
 Batch = dict[str, Tensor]
@@ -117,8 +118,9 @@ class Plan:
         seed: the study's seed.
         steps: updates in all.
         validate_every: steps between validations, when the state is kept too.
-        folder: receives model.safetensors, config.json, history.csv and last/.
-        config: JSON text of config.json, from which the exported module can be built again.
+        folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
+        config: folder -> JSON text of the config.json there, from which the exported module can be
+            built again.
         identity: settings, inputs and code; a kept state of another identity is not continued.
         precision: as Fabric names it.
         threads: CPU threads.
@@ -130,7 +132,7 @@ class Plan:
     steps: int
     validate_every: int
     folder: Path
-    config: str
+    config: Callable[[Path], str]
     identity: str
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = 1
@@ -157,8 +159,12 @@ class Run:
         optimizer.step()
 
 
-def train(objective: Objective, plan: Plan) -> None:
+def train(objective: Objective, plan: Plan) -> dict[str, float]:
     """Train, or continue a training that was cut off, and write the results into `plan.folder`.
+
+    Returns:
+        steps done in this call, seconds per step, items per second and peak memory (MB); see
+        `wfdm.training.progress.Ticker.summary`.
 
     Raises:
         UserError: the loss is not finite, or the batch does not divide over the devices.
@@ -169,7 +175,8 @@ def train(objective: Objective, plan: Plan) -> None:
     run = _set_up(fabric, objective)
     progress = _resume(fabric, objective, plan)
     loader = _loader(objective, plan, fabric, start=progress.step)
-    ticker = Ticker(plan.name, plan.steps, progress.step)
+    ticker = Ticker(plan.name, plan.steps, progress.step, items=objective.batch_size)
+    board = Board(plan.folder, progress.step) if fabric.is_global_zero else None
     sums: dict[str, Tensor] = {}
     for batch in loader:
         run.step = progress.step
@@ -180,11 +187,19 @@ def train(objective: Objective, plan: Plan) -> None:
         if fabric.is_global_zero:
             ticker.tick(progress.step, losses)
         if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
-            _keep(run, objective, plan, progress, sums)
+            with ticker.paused():
+                _keep(run, objective, plan, progress, sums)
+            if board is not None:
+                board.show(progress.history[-1])
             sums = {}
-    if fabric.is_global_zero:
-        _write_results(plan, progress)
+    if board is not None:
+        board.close()
+        _write_results(objective, plan, progress)
     fabric.barrier()
+    summary = ticker.summary(progress.step)
+    if fabric.is_global_zero and summary["steps"]:
+        say(f"{plan.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in summary.items()))
+    return summary
 
 
 def _set_up(fabric: Fabric, objective: Objective) -> Run:
@@ -314,8 +329,11 @@ def write_history(path: Path, rows: list[dict[str, float]]) -> None:
     write_text(path, text.getvalue())
 
 
-def _write_results(plan: Plan, progress: state.Progress) -> None:
-    with atomic_path(plan.folder / "model.safetensors") as temporary:
-        save_file(progress.best, temporary)
-    write_text(plan.folder / "config.json", plan.config)
+def _write_results(objective: Objective, plan: Plan, progress: state.Progress) -> None:
+    """Write the best weights, and in last/ the newest: two folders that can be loaded."""
+    last = state.copy_weights(objective.modules[objective.exported])
+    for folder, weights in ((plan.folder / "last", last), (plan.folder, progress.best)):
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
+        write_text(folder / "config.json", plan.config(folder))
     write_history(plan.folder / "history.csv", progress.history)

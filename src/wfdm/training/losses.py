@@ -7,16 +7,6 @@ from torch import Tensor, nn
 from wfdm.models.feature_network import FeatureNetwork
 
 
-def kl(mean: Tensor, std: Tensor) -> Tensor:
-    """Return D_KL(q || N(0, I)), summed over the latent's elements, averaged over the batch.
-
-    1/2 sum(mean^2 + std^2 - log std^2 - 1); as a sum it is large, hence weights around 1e-7.
-    """
-    mean, variance = mean.float(), std.float().square()
-    terms = mean.square() + variance - torch.log(variance + 1e-10) - 1
-    return 0.5 * terms.flatten(1).sum(1).mean()
-
-
 class Perceptual(nn.Module):
     """L_perc, the L1 distance of features.
 

@@ -1,15 +1,16 @@
 """Raw BIDS folders: `sub-*/[ses-*/]anat/*` and participants.tsv become rows of the scan table."""
 
 import re
-import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
 
 from wfdm.config.data import BidsSource
-from wfdm.data.metadata import load_schema, normalise
-from wfdm.data.table import columns, read_table, rows_of, scan_id
+from wfdm.data.findings import Finding, Listing
+from wfdm.data.metadata import load_schema
+from wfdm.data.participants import Participants, read_participants
+from wfdm.data.table import columns, scan_id
 from wfdm.errors import UserError
 
 SUFFIXES = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
@@ -19,12 +20,12 @@ OTHER_SUFFIXES = frozenset(
     R1map R2map R2starmap MTRmap MTVmap MTsat MWFmap S0map Chimap defacemask UNIT1 MP2RAGE MPM MTS
     MTR MEGRE MESE VFA IRT1""".split()
 )
-# Column names that participants.tsv files use for the fields of the schema.
-ALIASES = {"gender": "sex", "bmi": "BMI"}
 
 
-def plan(source: BidsSource) -> pd.DataFrame:
-    """Return the scan table (all columns, text) of a BIDS folder or a folder of BIDS folders.
+def plan(source: BidsSource) -> Listing:
+    """Return the scan table of a BIDS folder or a folder of BIDS folders.
+
+    Files of other anatomical suffixes are findings, as are implausible metadata values.
 
     Raises:
         UserError: when the folder is missing or empty, a file's suffix is no known modality, two
@@ -41,8 +42,9 @@ def plan(source: BidsSource) -> pd.DataFrame:
         raise UserError(
             f"sources: {root} holds no sub-* folder, itself or one level down: is it BIDS?"
         )
-    rows = [row for name, folder in datasets for row in _dataset_rows(name, folder)]
-    return pd.DataFrame(rows, columns=list(columns()))
+    listing = Listing(pd.DataFrame())
+    rows = [row for name, folder in datasets for row in _dataset_rows(name, folder, listing)]
+    return Listing(pd.DataFrame(rows, columns=list(columns())), listing.findings, listing.read)
 
 
 def _datasets(root: Path, name: str | None) -> list[tuple[str, Path]]:
@@ -59,22 +61,22 @@ def _label(name: str) -> str:
     return label
 
 
-def _dataset_rows(dataset: str, folder: Path) -> list[dict[str, str]]:
-    people = _participants(folder)
+def _dataset_rows(dataset: str, folder: Path, listing: Listing) -> list[dict[str, str]]:
+    people = _participants(dataset, folder, listing)
     images = sorted(folder.glob("sub-*/anat/*.nii*")) + sorted(
         folder.glob("sub-*/ses-*/anat/*.nii*")
     )
-    ignored: Counter[str] = Counter()
     grouped: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for image in images:
         entities, suffix = _parse(image)
         if suffix not in SUFFIXES:
-            ignored[suffix] += 1
+            reason = f"suffix {suffix} is not used"
+            listing.findings.append(
+                Finding("rejected", dataset, reason, entities["sub"], path=str(image))
+            )
             continue
         modality = "T1Gd" if suffix == "T1w" and "ce" in entities else SUFFIXES[suffix]
         grouped[entities["sub"], entities.get("ses", ""), modality].append(image)
-    for suffix, count in sorted(ignored.items()):
-        print(f"{folder}: {count} file(s) of suffix {suffix} are not used", file=sys.stderr)
     return [
         _row(dataset, subject, session, group, modality, image, people)
         for (subject, session, modality), found in sorted(grouped.items())
@@ -115,7 +117,7 @@ def _row(
     group: int,
     modality: str,
     image: Path,
-    people: dict[str, dict[str, str]],
+    people: Participants,
 ) -> dict[str, str]:
     identity = {
         "scan_id": scan_id(dataset, subject, session, group, modality),
@@ -128,25 +130,15 @@ def _row(
         "path": str(image),
         "state": "raw",
     }
-    recorded = people.get(subject, {})
+    recorded = people.of(subject, session) or {}
     return identity | {name: recorded.get(name, "") for name in load_schema().names}
 
 
-def _participants(folder: Path) -> dict[str, dict[str, str]]:
+def _participants(dataset: str, folder: Path, listing: Listing) -> Participants:
     path = folder / "participants.tsv"
     if not path.is_file():
-        return {}
-    table = read_table(path)
-    if "participant_id" not in table.columns:
-        raise UserError(f"{path}: no column participant_id")
-    by_lower = {name.lower(): name for name in load_schema().names} | ALIASES
-    fields = {f.name: f for f in load_schema().fields}
-    used = {name: by_lower[name.lower()] for name in map(str, table) if name.lower() in by_lower}
-    people = {}
-    for row in rows_of(table):
-        subject = row["participant_id"].removeprefix("sub-")
-        where = f"{path}: {row['participant_id']}"
-        people[subject] = {
-            name: normalise(fields[name], row[column], where) for column, name in used.items()
-        }
-    return people
+        return Participants()
+    found = read_participants(path, dataset)
+    listing.findings.extend(found.findings)
+    listing.read.append(path)
+    return found

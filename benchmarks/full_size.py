@@ -1,0 +1,211 @@
+"""The data layer at full size, measured: index, splits, leaks, table 1, plan of the study.
+
+    python -m benchmarks.full_size FOLDER
+
+writes the stand-in under FOLDER (some minutes), runs the study's own commands on it and puts the
+results into benchmarks/results/: full_size.json, and the tables of rule 'person' and 'published'.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import stand_in
+from wfdm.config import files, stages
+from wfdm.config.data import SplitSettings
+from wfdm.data.published_split import BRATS, published_split
+from wfdm.data.table import SPLITS, read_table
+from wfdm.evaluation.tables import read_published
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+SEEDS = 20
+WFDM = (sys.executable, "-c", "from wfdm.cli import main; main()")
+LOCAL = ("asset", "preprocess_assets", "split", "volumes", "latents", "samples", "table4")
+SNAKEMAKE = (sys.executable, "-m", "snakemake", "--nolock")
+
+
+def measured(command: tuple, log: Path) -> dict[str, float]:
+    """Run a command; return its wall and CPU seconds and its peak memory in MB."""
+    start = time.monotonic()
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"failed: {' '.join(map(str, command))[:200]}: see {log}")
+    return {
+        "wall_s": round(time.monotonic() - start, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
+
+
+def hardware() -> str:
+    """Return the processor's model and the number of cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def index_and_split(folder: Path, configuration: Path) -> dict:
+    """Make the scan table and both splits by the commands; return times and counts."""
+    study = files.read_study(ROOT / "config/config.yaml", configuration)
+    data, found = folder / "tables", {}
+    found["index"] = measured(
+        (
+            *(*WFDM, "index", "--settings", stages.index(study).model_dump_json()),
+            *("--raw", "raw", "--aliases", study.people.aliases),
+            *("--report", data / "index_report.tsv", "--people", data / "people.tsv"),
+            *("--out", data / "scans.tsv"),
+        ),
+        folder / "index.log",
+    )
+    for rule in ("person", "published"):
+        stage = stages.split(study.model_copy(update={"split": SplitSettings(rule=rule)}))
+        found[f"split, rule {rule}"] = measured(
+            (
+                *(*WFDM, "split", "--settings", stage.model_dump_json()),
+                *("--scans", data / "scans.tsv", "--out", data / f"{rule}.tsv"),
+                *("--statistics", data / f"{rule}.json", "--leaks", data / f"leaks_{rule}.tsv"),
+            ),
+            folder / "split.log",
+        )
+        table = RESULTS / f"table1_{rule}.csv"
+        measured(
+            (
+                *(*WFDM, "tables", "table1", "--scans", data / "scans.tsv"),
+                *("--splits", data / f"{rule}.tsv", "--rule", rule, "--out", table),
+                *("--published", ROOT / "config/published/table1.csv"),
+            ),
+            folder / "table1.log",
+        )
+        table.with_name(f"{table.name}.prov.json").unlink()
+    return found
+
+
+def counts(folder: Path) -> dict:
+    """Return totals, rejected records by reason, and leaks."""
+    data = folder / "tables"
+    scans, report = read_table(data / "scans.tsv"), read_table(data / "index_report.tsv")
+    people = read_table(data / "people.tsv")
+    leaks = {rule: read_table(data / f"leaks_{rule}.tsv") for rule in ("person", "published")}
+    first = leaks["published"]["person"].str.split("/").str[0]
+    bare = scans.drop_duplicates(["dataset", "subject"])["subject"]
+    return {
+        "datasets": scans["dataset"].nunique(),
+        "subjects": len(bare),
+        "subject ids that stand in several datasets": int((bare.value_counts() > 1).sum()),
+        "people": scans["person"].nunique(),
+        "people with several subject ids": people["person"].nunique(),
+        "scans": len(scans),
+        "by modality": scans["modality"].value_counts().to_dict(),
+        "by state": scans["state"].value_counts().to_dict(),
+        "rejected": report.loc[report["outcome"] == "rejected", "reason"].value_counts().to_dict(),
+        "notes": report.loc[report["outcome"] == "note", "reason"].value_counts().to_dict(),
+        "people in two splits": {rule: len(table) for rule, table in leaks.items()},
+        "people in two splits, rule published, by dataset": dict(sorted(Counter(first).items())),
+        "subjects per split, rule person": _shares(scans, read_table(data / "person.tsv")),
+    }
+
+
+def _shares(scans: pd.DataFrame, splits: pd.DataFrame) -> dict[str, int]:
+    return splits.drop_duplicates("person")["split"].value_counts().to_dict()
+
+
+def published_counts(folder: Path) -> dict:
+    """Compare scans per split without BRATS with the paper's, over seeds of rule 'published'."""
+    scans = read_table(folder / "tables" / "scans.tsv")
+    rest = scans[scans["dataset"] != BRATS]
+    draws = []
+    for seed in range(SEEDS):
+        split = published_split(rest, SplitSettings(rule="published"), seed)
+        draws.append(pd.crosstab(rest["modality"], split).stack())
+    drawn = pd.DataFrame(draws)
+    paper = read_published(ROOT / "config/published", 1).set_index("Modality").astype(int)
+    found = {}
+    for modality in ("T1w", "T2w", "FLAIR"):
+        for split, column in zip(SPLITS, ("Train", "Val", "Test"), strict=True):
+            printed = int(paper.loc[modality, column] - paper.loc["T1Gd", column])
+            ours = drawn[modality, split]
+            found[f"{modality} {split}"] = {
+                "paper": printed,
+                "mean": round(float(ours.mean()), 1),
+                "sd": round(float(ours.std(ddof=1)), 2),
+                "z": round(float((printed - ours.mean()) / ours.std(ddof=1)), 2),
+            }
+    return found
+
+
+def plan(folder: Path, configuration: Path) -> dict:
+    """Measure the dry run of table 4, and count the cluster jobs that it would submit."""
+    configured = ("--configfile", configuration)
+    results = folder / "results"
+    scans = results / "data/scans.tsv"
+    if not scans.is_file():
+        measured((*SNAKEMAKE, *configured, "--cores", "1", scans), folder / "scans.log")
+    target = ("--dry-run", results / "tables/table4.csv")
+    found = {
+        "dry run": measured(
+            (*SNAKEMAKE, *configured, "--cores", "1", *target), folder / "plan.log"
+        ),
+        "dry run, profile slurm": measured(
+            (*SNAKEMAKE, *configured, "--profile", "slurm", *target), folder / "plan_slurm.log"
+        ),
+    }
+    return found | cluster_jobs(folder / "plan_slurm.log")
+
+
+def cluster_jobs(log: Path) -> dict:
+    """Count the jobs that a printed plan lists, and those of them that a cluster would see."""
+    printed = log.read_text()
+    groups = printed.count("Group job sessions")
+    jobs = {}
+    for line in printed[printed.rindex("Job stats:") :].splitlines()[3:]:
+        if not line.strip():
+            break
+        name, count = line.split()
+        jobs[name] = int(count)
+    elsewhere = {*LOCAL, "preprocess", "batch", "total"}
+    alone = sum(count for name, count in jobs.items() if name not in elsewhere)
+    return {
+        "jobs": jobs,
+        "cluster jobs": {"groups of sessions": groups, "others": alone, "total": groups + alone},
+    }
+
+
+def main(folder: Path) -> None:
+    """Measure everything and write the results."""
+    checkout = folder / "stand-in"
+    if not checkout.is_dir():
+        stand_in.write(checkout)
+    configuration = folder / "study.yaml"
+    source = {"kind": "brainscape", "path": str(checkout), "exclude": ["AHDC", "SEND", "WRSP"]}
+    configuration.write_text(json.dumps({"results": str(folder / "results"), "sources": [source]}))
+    found = {
+        "hardware": hardware(),
+        "measured": index_and_split(folder, configuration),
+        "counts": counts(folder),
+        f"rule published without BRATS, {SEEDS} seeds": published_counts(folder),
+        "plan": plan(folder, configuration),
+    }
+    (RESULTS / "full_size.json").write_text(json.dumps(found, indent=1) + "\n")
+    coverage = folder / "tables" / "coverage.tsv"
+    measured(
+        (*WFDM, "coverage", "--scans", folder / "tables/scans.tsv", "--out", coverage),
+        folder / "coverage.log",
+    )
+    shutil.copyfile(coverage, RESULTS / "coverage_stand_in.tsv")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
