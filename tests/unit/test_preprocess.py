@@ -20,7 +20,7 @@ from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.registration import Rigid, region_around, rigid
 from wfdm.preprocess.session import dice, preprocess_session
-from wfdm.preprocess.similarity import Similarity, isotropic, resample
+from wfdm.preprocess.similarity import Similarity, isotropic, resample, smoothed
 
 SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")
 PREFIX = "sub-001_ses-1"
@@ -113,6 +113,16 @@ def test_isotropic_equals_scipy_axis_by_axis(head):
     np.testing.assert_allclose(found.dataobj, expected, rtol=1e-3, atol=0.5)
     middles = [i.affine @ [*(np.array(i.shape) - 1) / 2, 1] for i in (image, found)]
     np.testing.assert_allclose(*middles)
+
+
+def test_smoothed_leaves_what_the_coarse_grid_can_show():
+    x, step = np.arange(120.0), 0.5
+    ramp, stripes = 3 * x, 50 * (-1) ** x  # the ramp survives, a pattern of one voxel does not
+    array = np.broadcast_to((ramp + stripes)[:, None, None], (120, 12, 12)).astype(np.float32)
+    image = nib.Nifti1Image(array, np.diag([step, 3, 3, 1]))
+    found = np.asarray(smoothed(image, 2.5).dataobj)
+    np.testing.assert_allclose(found[20:100, 6, 6], ramp[20:100], atol=0.5)
+    assert np.array_equal(np.asarray(smoothed(image, step).dataobj), array)  # nothing is finer
 
 
 def test_a_header_with_wrong_axes_is_mended(head, region):

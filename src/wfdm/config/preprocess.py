@@ -49,6 +49,11 @@ class PreprocessSettings(Section):
     registration_mm: Rate = Field(
         1.0, description="finest registration level; 1 mm for the study, 2 mm is 5 times faster"
     )
+    antialias: bool = Field(
+        False,
+        description="blur scans finer than the grid to its voxel size first (BrainScape: not); "
+        "worth it on coarse grids",
+    )
     normalisation: Literal["masked-volume", "foreground"] = Field(
         "masked-volume",
         description="what the percentiles run over: the masked volume with its zero background "

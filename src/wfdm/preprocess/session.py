@@ -26,7 +26,7 @@ from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.pictures import Row, write_picture
 from wfdm.preprocess.registration import Rigid, laid_on_axes, region_around, rigid
-from wfdm.preprocess.similarity import moments, resample
+from wfdm.preprocess.similarity import moments, resample, smoothed
 from wfdm.preprocess.transforms import write_transform
 from wfdm.seeds import seed_for
 
@@ -176,7 +176,7 @@ def _place(
     middles and principal axes.
     """
     region = region_around(brain)
-    finest, spacing = settings.registration_mm, settings.spacing
+    finest = settings.registration_mm
     reference, *movers = images
 
     def match(fixed: nib.Nifti1Image, name: Modality, **more) -> Rigid:
@@ -185,6 +185,11 @@ def _place(
 
     def at(mm: float) -> np.ndarray:
         return resample(images[reference], registered[reference].matrix, sri24_grid(mm))
+
+    def finished(name: Modality) -> np.ndarray:
+        image, spacing = images[name], settings.spacing
+        image = smoothed(image, spacing) if settings.antialias else image
+        return resample(image, registered[name].matrix, sri24_grid(spacing))
 
     registered = {reference: match(head, reference)}
     whole = at(1.0)
@@ -197,15 +202,10 @@ def _place(
         )
         whole = at(1.0)
         mask = extractor.extract(whole)
-    made = {1.0: whole}
-    for mm in (finest, spacing):
-        made[mm] = made[mm] if mm in made else at(mm)
-    fixed = nib.Nifti1Image(made[finest], sri24_grid(finest).affine)
+    near = whole if finest == 1.0 else at(finest)
+    fixed = nib.Nifti1Image(near, sri24_grid(finest).affine)
     registered |= {name: match(fixed, name) for name in movers}
-    heads = {reference: made[spacing]}
-    for name in movers:
-        heads[name] = resample(images[name], registered[name].matrix, sri24_grid(spacing))
-    return Placed(heads, mask, registered)
+    return Placed({name: finished(name) for name in images}, mask, registered)
 
 
 def _delivered(

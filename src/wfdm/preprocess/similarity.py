@@ -26,6 +26,17 @@ def resample(image: nib.Nifti1Image, matrix: np.ndarray, grid: Grid, order: int 
     )
 
 
+def smoothed(image: nib.Nifti1Image, spacing: float) -> nib.Nifti1Image:
+    """Return `image` as blurred as voxels of `spacing` mm are, axes already as coarse left alone.
+
+    Sampled on a coarser grid, what is finer than its voxels would come back as noise (aliasing).
+    """
+    lengths = np.linalg.norm(image.affine[:3, :3], axis=0)
+    array = np.asarray(image.dataobj, dtype=np.float32)
+    sigma = [_deviation(spacing / length) for length in lengths]
+    return nib.Nifti1Image(ndimage.gaussian_filter(array, sigma, truncate=3), image.affine)
+
+
 def moments(points: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     """Return the weighted middle and principal axes of points (3, n)."""
     covariance = np.cov(points, aweights=weight)
@@ -112,8 +123,7 @@ def isotropic(image: nib.Nifti1Image, spacing: float) -> nib.Nifti1Image:
 def _resampling(size: int, length: float, spacing: float) -> tuple[np.ndarray, float]:
     """Return the matrix (new, old) that resamples one axis, and where its first voxel lies.
 
-    A Gaussian whose full width at half maximum turns the old voxel of `length` mm into the new
-    one, then linear interpolation. The outermost voxels reach half a voxel beyond their centres:
+    Smoothing by `_deviation`, then linear interpolation. The outermost voxels reach half a voxel beyond their centres:
     they are repeated there.
     """
     count = max(2, int(np.ceil(size * length / spacing)))
@@ -123,11 +133,18 @@ def _resampling(size: int, length: float, spacing: float) -> tuple[np.ndarray, f
     below = np.minimum(at.astype(int), size - 2)
     share = (at - below)[:, None]
     smooth = np.eye(size)
-    if step > 1.01:
-        sigma = np.sqrt(step**2 - 1) / 2.355
+    if sigma := _deviation(step):
         smooth = ndimage.gaussian_filter1d(smooth, sigma, axis=0, truncate=3)
     weights = (1 - share) * smooth[below] + share * smooth[below + 1]
     return weights.astype(np.float32), first
+
+
+def _deviation(step: float) -> float:
+    """Return the deviation, in old voxels, of the Gaussian that makes a voxel `step` old ones wide.
+
+    Full widths at half maximum add up in squares: 1 (the old voxel) and the Gaussian's give step.
+    """
+    return float(np.sqrt(step**2 - 1) / 2.355) if step > 1.01 else 0.0
 
 
 def _entropy(p: np.ndarray) -> float:
