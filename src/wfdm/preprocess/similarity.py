@@ -123,8 +123,8 @@ def isotropic(image: nib.Nifti1Image, spacing: float) -> nib.Nifti1Image:
 def _resampling(size: int, length: float, spacing: float) -> tuple[np.ndarray, float]:
     """Return the matrix (new, old) that resamples one axis, and where its first voxel lies.
 
-    Smoothing by `_deviation`, then linear interpolation. The outermost voxels reach half a voxel beyond their centres:
-    they are repeated there.
+    Smoothing by `_deviation`, then linear interpolation. The outermost voxels reach half a voxel
+    beyond their centres: they are repeated there.
     """
     count = max(2, int(np.ceil(size * length / spacing)))
     step = spacing / length
