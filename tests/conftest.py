@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from wfdm.data.assets import retrieve
 from wfdm.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

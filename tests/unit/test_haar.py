@@ -21,7 +21,7 @@ def volume(shape, channels=2, batch=1, seed=0, dtype=torch.float64):
     return torch.randn((batch, channels, *shape), generator=generator, dtype=dtype)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(shape=sizes, channels=st.integers(1, 3), seed=st.integers(0, 999))
 def test_the_inverse_restores_and_energy_is_kept(shape, channels, seed):
     x = volume(shape, channels, 2, seed)

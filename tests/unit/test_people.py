@@ -39,7 +39,7 @@ KEYS = [f"{dataset}/{number}" for dataset in "ABC" for number in range(8)]
 PAIRS = st.lists(st.tuples(st.sampled_from([*KEYS, "Z/1", "Z/2"]), st.sampled_from(KEYS)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS, st.randoms(use_true_random=False), st.integers(0, 3))
 def test_any_alias_graph(pairs, random, seed):
     """The persons are the connected parts (networkx), in any order, and none of them leaks."""

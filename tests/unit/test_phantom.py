@@ -93,7 +93,7 @@ def still(template):
 # --- plan -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     people=st.integers(1, 30), twice=st.integers(0, 30), share=st.floats(0, 1), seed=st.integers(0)
 )

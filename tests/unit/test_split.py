@@ -41,7 +41,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ROWS, st.integers(0, 5), st.randoms(use_true_random=False))
 def test_nobody_leaks_and_order_does_not_matter(rows, seed, random):
     scans = table(rows)

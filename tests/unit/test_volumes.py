@@ -22,7 +22,7 @@ def voxels() -> np.ndarray:
     return np.random.default_rng(1).normal(size=(7, 8, 9)).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, st.integers(0, 2**31))
 def test_standardise_equals_monai(source, target, seed):
     array = np.random.default_rng(seed).normal(size=source).astype(np.float32)
