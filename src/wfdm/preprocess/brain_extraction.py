@@ -41,15 +41,19 @@ class Extractor:
 
 def extractor_of(settings: PreprocessSettings, resources: Resources) -> Extractor:
     """Return the extractor that `settings` name."""
-    return EXTRACTORS[settings.extractor](settings, resources)
+    made = EXTRACTORS[settings.extractor](settings, resources)
 
+    def extract(head: np.ndarray) -> np.ndarray:
+        import torch
 
-def _torch() -> Any:
-    """Import torch with denormal numbers flushed: trained weights hold many, and they crawl."""
-    import torch
+        # Trained weights hold many denormal numbers, and they crawl. Others may need theirs.
+        torch.set_flush_denormal(True)
+        try:
+            return made.extract(head)
+        finally:
+            torch.set_flush_denormal(False)
 
-    torch.set_flush_denormal(True)
-    return torch
+    return Extractor(made.check, extract)
 
 
 # --- deepbet ----------------------------------------------------------------------------------
@@ -65,7 +69,7 @@ def _check_deepbet(reference: str, session: str) -> None:
 
 @cache
 def _deepbet() -> Any:
-    torch = _torch()
+    import torch
     from deepbet import BrainExtraction
 
     return BrainExtraction(no_gpu=not torch.cuda.is_available())
@@ -77,10 +81,12 @@ def _extract_deepbet(head: np.ndarray, spacing: float) -> np.ndarray:
     Its network sees the brain's box at 256 voxels a side, about 0.8 mm; 192 (1.1 mm) are enough
     for a grid of 2 mm and take half the time.
     """
+    import torch
+
     model = _deepbet()
     side = 256 if spacing < 2 else 192
     # Optimising the graph costs more than it saves until many sessions have passed.
-    with _torch().jit.optimized_execution(False):
+    with torch.jit.optimized_execution(False):
         probability = model.run_model(head.astype(np.float32), shape=(side, side, side))
     return model.postprocess(probability > 0.5).astype(bool)
 
@@ -129,7 +135,8 @@ def _check_hd_bet_2(reference: str, session: str) -> None:
 
 @cache
 def _hd_bet_2(mirror: bool) -> Any:
-    torch = _torch()
+    import torch
+
     threads = torch.get_num_threads()
     from HD_BET.hd_bet_prediction import get_hdbet_predictor
 

@@ -45,7 +45,6 @@ def brain_mask(
     """
     import torch
 
-    torch.set_flush_denormal(True)  # 45 % of the weights are denormal: 20 times faster
     volume = _standardised(head)
     box = _BRAIN_BOX if settings.field == "brain" else tuple(slice(0, n) for n in volume.shape)
     padded = _padded(volume[box], _SHORTEST if settings.field == "whole" else _DIVISOR)
@@ -98,7 +97,8 @@ def _on_cpu(
     image = torch.from_numpy(volume)[None, None]
 
     def one(network: Weights, flip: tuple[int, ...]) -> Any:
-        torch.set_flush_denormal(True)  # the processor's flag belongs to a thread
+        # 45 % of the weights are denormal: flushed, 20 times faster. The flag is a thread's own.
+        torch.set_flush_denormal(True)
         with torch.inference_mode():
             return _forward(network, image.flip(flip).to(dtype)).flip(flip)
 
