@@ -57,12 +57,16 @@ def study_of(steps: int) -> Study:
     demo = files.read_study("config/config.yaml", "config/demo.yaml")
     mine = demo.compressors["wf-vae"].training
     assert mine is not None
-    share = mine.adversarial.warmup_steps / mine.steps
-    adversarial = mine.adversarial.model_copy(update={"warmup_steps": round(share * steps)})
+
+    def scaled(term):
+        share = term.warmup_steps / mine.steps
+        return term.model_copy(update={"warmup_steps": round(share * steps)})
+
     training = mine.model_copy(
         update={
             "steps": steps,
-            "adversarial": adversarial,
+            "adversarial": scaled(mine.adversarial),
+            "perceptual": scaled(mine.perceptual),
             "validate_every": min(mine.validate_every, steps),
         }
     )
