@@ -15,7 +15,7 @@ from wfdm.config.data import PhantomSource
 from wfdm.config.generators import NoiseSettings
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
-from wfdm.data.exclusions import kept, read_exclusions
+from wfdm.data.exclusions import obey
 from wfdm.data.index import listing
 from wfdm.data.paths import key_of, session_record
 from wfdm.data.table import IDENTITY, read_table, rows_of
@@ -116,9 +116,8 @@ def all_sessions():
 @functools.cache
 def kept_sessions():
     """Return the sessions, and in each the scans, that no person excluded."""
-    path = study.quality.exclusions
     try:
-        return by_session(kept(scan_rows(), read_exclusions(path), path))
+        return by_session(obey(scan_rows(), study.quality.exclusions))
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

@@ -221,15 +221,14 @@ def quality(
 ) -> None:
     """Show every session's quality on one HTML page, the worst first, with a table beside it."""
     from wfdm.atomic import write_text
-    from wfdm.data.exclusions import kept, read_exclusions
+    from wfdm.data.exclusions import obey
     from wfdm.data.paths import session_record
     from wfdm.data.table import read_table, rows_of, write_table
     from wfdm.preprocess.quality import collect, flag
     from wfdm.preprocess.quality_page import page
 
     stage = parse_json(stages.QualityStage, settings).quality
-    excluded = read_exclusions(stage.exclusions)
-    rows = kept(rows_of(read_table(scans)), excluded, stage.exclusions)
+    rows = obey(rows_of(read_table(scans)), stage.exclusions)
     records = {Path(session_record(root, row, "preproc")) for row in rows}
     with recorded("quality", out, None, [scans, *records]) as run:
         found = flag(collect(rows, root, logs), stage)
@@ -250,13 +249,13 @@ def volumes(
     out: options.Out,
 ) -> None:
     """Gather the preprocessed volumes of all sessions that may go on in one table."""
-    from wfdm.data.exclusions import kept, read_exclusions
+    from wfdm.data.exclusions import obey
     from wfdm.data.paths import session_record
     from wfdm.data.table import read_table, rows_of, write_table
     from wfdm.preprocess.volumes_table import enforce, gather
 
     stage = parse_json(stages.QualityStage, settings).quality
-    rows = kept(rows_of(read_table(scans)), read_exclusions(stage.exclusions), stage.exclusions)
+    rows = obey(rows_of(read_table(scans)), stage.exclusions)
     records = {Path(session_record(root, row, "preproc")) for row in rows}
     if told := enforce(read_table(page.with_suffix(".tsv")), stage, page):
         print(f"wfdm: {told}", file=sys.stderr)

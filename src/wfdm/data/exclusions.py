@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wfdm.data.table import read_table, rows_of, session_key
+from wfdm.data.paths import key_of
+from wfdm.data.table import read_table, rows_of
 from wfdm.errors import UserError
 
 
@@ -35,7 +36,7 @@ def read_exclusions(path: Path | str) -> dict[str, str]:
 
 def session_of(row: Mapping[str, Any]) -> str:
     """Return the key of the session that a row of the scan table is from: DATASET/sub-..."""
-    return f"{row['dataset']}/{session_key(row['subject'], row['session'], int(row['group']))}"
+    return f"{row['dataset']}/{key_of(row)[1]}"
 
 
 def kept(
@@ -52,3 +53,12 @@ def kept(
             f"{where}: '{unknown[0]}' is no scan or session of the study; correct or remove it"
         )
     return [row for row in rows if not {row["scan_id"], session_of(row)} & set(excluded)]
+
+
+def obey(rows: Sequence[dict[str, Any]], path: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of the scan table that the exclusion file at `path`, if any, leaves.
+
+    Raises:
+        UserError: as `read_exclusions` and `kept`.
+    """
+    return kept(rows, read_exclusions(path), path)

@@ -188,7 +188,10 @@ def _place(
 
     def finished(name: Modality) -> np.ndarray:
         image, spacing = images[name], settings.spacing
-        image = smoothed(image, spacing) if settings.antialias else image
+        if settings.antialias:
+            image = smoothed(image, spacing)
+        elif name == reference and spacing in made:
+            return made[spacing]
         return resample(image, registered[name].matrix, sri24_grid(spacing))
 
     registered = {reference: match(head, reference)}
@@ -202,8 +205,10 @@ def _place(
         )
         whole = at(1.0)
         mask = extractor.extract(whole)
-    near = whole if finest == 1.0 else at(finest)
-    fixed = nib.Nifti1Image(near, sri24_grid(finest).affine)
+    made = {1.0: whole}
+    if finest not in made:
+        made[finest] = at(finest)
+    fixed = nib.Nifti1Image(made[finest], sri24_grid(finest).affine)
     registered |= {name: match(fixed, name) for name in movers}
     return Placed({name: finished(name) for name in images}, mask, registered)
 
