@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import stand_in
+from benchmarks.hardware import describe
 from wfdm.config import files, stages
 from wfdm.config.data import SplitSettings
 from wfdm.data.published_split import BRATS, published_split
@@ -47,13 +48,6 @@ def measured(command: tuple, log: Path) -> dict[str, float]:
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mb": round(usage.ru_maxrss / 1024),
     }
-
-
-def hardware() -> str:
-    """Return the processor's model and the number of cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    return f"{model}, {os.cpu_count()} cores"
 
 
 def index_and_split(folder: Path, configuration: Path) -> dict:
@@ -191,7 +185,7 @@ def main(folder: Path) -> None:
     source = {"kind": "brainscape", "path": str(checkout), "exclude": ["AHDC", "SEND", "WRSP"]}
     configuration.write_text(json.dumps({"results": str(folder / "results"), "sources": [source]}))
     found = {
-        "hardware": hardware(),
+        "hardware": describe(),
         "measured": index_and_split(folder, configuration),
         "counts": counts(folder),
         f"rule published without BRATS, {SEEDS} seeds": published_counts(folder),

@@ -1,12 +1,14 @@
 """HD-BET in every setting against deepbet, on raw sessions: Dice, volumes, seconds, pictures.
 
-    python benchmarks/hd_bet.py --raw DATA/raw --threads 2 --settings full brain one deepbet
+    export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000  # as the rule
+    python benchmarks/hd_bet.py --raw DATA/raw --threads 2 --settings full bf16 brain one deepbet
 
 For each session with a T1w the reference is registered to SRI-24 (2 mm), then each setting finds
-the brain: `full` is BrainScape's (5 folds, 8 mirror images, the whole field), `brain` the same in
-the box that holds every brain, `one` a single fold without mirror images (and `one-brain`,
-`one-bf16` in the box). Wall seconds need a quiet machine; CPU seconds hold on a busy one. A setting
-that is done is read back, so the work can be cut off and continued.
+the brain: `full` is BrainScape's (5 folds, 8 mirror images, the whole field, float32), `bf16` the
+same in bfloat16, `brain` the same in the box that holds every brain, `one` a single fold without
+mirror images (and `one-brain`, `one-bf16` in the box). Wall seconds need a quiet machine; CPU
+seconds hold on a busy one. A setting that is done is read back, so the work can be cut off and
+continued.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from wfdm.preprocess.similarity import resample
 ONE = {"folds": [0], "mirror": False}
 SETTINGS = {
     "full": {},
+    "bf16": {"precision": "bfloat16"},
     "brain": {"field": "brain"},
     "one": ONE,
     "one-brain": ONE | {"field": "brain"},
@@ -54,7 +57,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("results/benchmarks/hd_bet"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/hd_bet.csv"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--settings", nargs="+", default=["full", "brain", "one", "deepbet"])
+    parser.add_argument(
+        "--settings", nargs="+", default=["full", "bf16", "brain", "one", "deepbet"]
+    )
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
 

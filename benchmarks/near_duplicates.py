@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from benchmarks.full_size import RESULTS, hardware
+from benchmarks.full_size import RESULTS
+from benchmarks.hardware import describe as hardware
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.near_duplicates import describe, find_pairs
 from wfdm.data.table import read_scans, read_table

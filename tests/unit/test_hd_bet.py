@@ -1,5 +1,6 @@
 """Classic HD-BET's network and inference, against the same network built of torch's modules."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -99,6 +100,26 @@ def test_the_network_is_the_published_one(networks):
     with torch.inference_mode():
         expected = network(image)
         found = hd_bet._forward(hd_bet.load(path, torch.float32), image)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert found.std() > 0.01
+
+
+def test_channels_that_weight_decay_emptied_are_left_out(networks, tmp_path):
+    network, dead = copy.deepcopy(networks[0][0]), 1e-39
+    state = network.state_dict()
+    sizes = {}
+    for producer, _, reader in hd_bet._readers():
+        sizes[producer] = len(state[f"{producer}.bias"])
+        state[f"{reader}.weight"][:, -1] = dead  # what is produced comes last
+    torch.save(state, tmp_path / "0.model")
+    weights = hd_bet.load(tmp_path / "0.model", torch.float32)
+    assert {name: len(weights[f"{name}.weight"]) for name in sizes} == {
+        name: size - 1 for name, size in sizes.items()
+    }
+    image = torch.randn(1, 1, 32, 32, 32)
+    with torch.inference_mode():
+        expected = network(image)
+        found = hd_bet._forward(weights, image)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert found.std() > 0.01
 

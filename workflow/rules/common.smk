@@ -192,6 +192,14 @@ def shards():
     return [f"{shard:04d}" for shard in range(study.shards)]
 
 
+def preprocess_assets_needed(_):
+    """Return the assets of preprocessing: networks only where a scan still has its skull."""
+    raw = any(rows[0]["state"] == "raw" for rows in kept_sessions().values())
+    networks = study.preprocess.weights if raw else []
+    names = [study.preprocess.atlas, study.preprocess.atlas_head, *networks]
+    return [asset(name) for name in names]
+
+
 def raw_scans(rows):
     """Return a session's raw scans, or the record of the phantom that makes them."""
     if rows[0]["dataset"] in PHANTOM_OF:

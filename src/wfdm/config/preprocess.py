@@ -27,7 +27,8 @@ class HdBetSettings(Section):
         "holds every brain there, 2.5 times faster",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 is faster on GPUs and on CPUs with AMX, slower elsewhere"
+        "float32",
+        description="bfloat16 is faster on GPUs and CPUs with AVX512-BF16 or AMX, slower elsewhere",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if any")
 
@@ -69,11 +70,6 @@ class PreprocessSettings(Section):
         if self.extractor != "hd-bet":
             return []
         return [f"hd-bet-{fold}" for fold in self.hd_bet.folds]
-
-    @property
-    def assets(self) -> list[str]:
-        """Names of all assets of preprocessing."""
-        return [self.atlas, self.atlas_head, *self.weights]
 
 
 class QualitySettings(Section):
