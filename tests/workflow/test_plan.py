@@ -72,7 +72,8 @@ def test_a_cluster_job_holds_one_batch_of_brainscape_sessions(tmp_path):
     over = tmp_path / "mine.yaml"
     source = {"kind": "brainscape", "path": str(tmp_path / "stand-in")}
     results = tmp_path / "results"
-    over.write_text(yaml.safe_dump({"results": str(results), "sources": [source]}))
+    study = {"results": str(results), "assets": str(tmp_path / "assets"), "sources": [source]}
+    over.write_text(yaml.safe_dump(study))
     snakemake(str(results / "data/scans.tsv"), "--cores", "1", "--configfile", str(over))
     target = (str(results / "tables/table4.csv"), "--dry-run", "--configfile", str(over))
     printed = snakemake(*target, "--profile", "slurm")
@@ -80,4 +81,6 @@ def test_a_cluster_job_holds_one_batch_of_brainscape_sessions(tmp_path):
     sizes = [len(re.findall(r"^    Job \d+", group, re.MULTILINE)) for group in groups]
     assert sorted(sizes) == [5, 21, 21, 21, 21, 21]  # up to 20 sessions and their batch
     assert re.search(r"^preprocess +104$", printed, re.MULTILINE)
+    # BrainScape delivers brains, so no network that finds them is asked for.
+    assert "assets/sri24-head.nii" in printed and "hd-bet-0.model" not in printed
     assert "Group job" not in snakemake(*target, "--cores", "1")
