@@ -45,7 +45,7 @@ rule preprocess:
         results("logs/preprocess/{dataset}/{place}/{session}.benchmark.tsv")
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, threads: 3500 + 2500 * threads,
         runtime=60,
     params:
         settings=settings(
