@@ -29,7 +29,16 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SEEDS = 20
 WFDM = (sys.executable, "-c", "from wfdm.cli import main; main()")
-LOCAL = ("asset", "preprocess_assets", "split", "volumes", "latents", "samples", "table4")
+LOCAL = (
+    "asset",
+    "preprocess_assets",
+    "split",
+    "quality",
+    "volumes",
+    "latents",
+    "samples",
+    "table4",
+)
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--nolock")
 
 
@@ -185,12 +194,12 @@ def main(folder: Path) -> None:
     source = {"kind": "brainscape", "path": str(checkout), "exclude": ["AHDC", "SEND", "WRSP"]}
     configuration.write_text(json.dumps({"results": str(folder / "results"), "sources": [source]}))
     found = {
-        "hardware": describe(),
         "measured": index_and_split(folder, configuration),
         "counts": counts(folder),
         f"rule published without BRATS, {SEEDS} seeds": published_counts(folder),
         "plan": plan(folder, configuration),
     }
+    found = {"hardware": describe()} | found  # last: a child's peak memory starts at its parent's
     (RESULTS / "full_size.json").write_text(json.dumps(found, indent=1) + "\n")
     coverage = folder / "tables" / "coverage.tsv"
     measured(

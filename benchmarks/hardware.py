@@ -2,11 +2,11 @@
 
 import subprocess
 
-import torch
-
 
 def describe() -> str:
     """Return processor, threads and torch version, and the GPU's name where there is one."""
+    import torch
+
     listed = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
     fields = dict(line.split(":", 1) for line in listed.splitlines() if ":" in line)
     told = f"{fields['Model name'].strip()}, {fields['CPU(s)'].strip()} cores"
