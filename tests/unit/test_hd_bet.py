@@ -105,12 +105,11 @@ def test_the_network_is_the_published_one(networks):
 
 
 def test_channels_that_weight_decay_emptied_are_left_out(networks, tmp_path):
-    network, dead = copy.deepcopy(networks[0][0]), 1e-39
-    state = network.state_dict()
-    sizes = {}
+    network = copy.deepcopy(networks[0][0])
+    state, sizes = network.state_dict(), {}
     for producer, _, reader in hd_bet._readers():
         sizes[producer] = len(state[f"{producer}.bias"])
-        state[f"{reader}.weight"][:, -1] = dead  # what is produced comes last
+        state[f"{reader}.weight"][:, -1] = 1e-39  # what is produced comes last
     torch.save(state, tmp_path / "0.model")
     weights = hd_bet.load(tmp_path / "0.model", torch.float32)
     assert {name: len(weights[f"{name}.weight"]) for name in sizes} == {
