@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import itertools
 import re
 import shlex
 import sys
@@ -149,13 +150,16 @@ def session_options(wildcards):
             f"{wildcards.dataset} {wildcards.session}: its scans have several states "
             f"({', '.join(sorted(states))}); give each state a source of its own"
         )
-    state = states.pop()
-    # Only raw scans still have a skull, so only they need the extractor's weights.
-    networks = study.preprocess.weights if state == "raw" else []
     return (
-        f"{option('scan', scan_paths(rows))} --state {state} "
-        f"{option('weights', [asset(name) for name in networks])}"
+        f"{option('scan', scan_paths(rows))} --state {rows[0]['state']} "
+        f"{option('weights', extraction_weights(rows))}"
     )
+
+
+def extraction_weights(rows):
+    """Return the brain extractor's weights: only raw scans still have a skull."""
+    raw = any(row["state"] == "raw" for row in rows)
+    return [asset(name) for name in study.preprocess.weights] if raw else []
 
 
 @functools.cache
@@ -193,11 +197,10 @@ def shards():
 
 
 def preprocess_assets_needed(_):
-    """Return the assets of preprocessing: networks only where a scan still has its skull."""
-    raw = any(rows[0]["state"] == "raw" for rows in kept_sessions().values())
-    networks = study.preprocess.weights if raw else []
-    names = [study.preprocess.atlas, study.preprocess.atlas_head, *networks]
-    return [asset(name) for name in names]
+    """Return the assets that the study's sessions ask for."""
+    atlases = [asset(study.preprocess.atlas), asset(study.preprocess.atlas_head)]
+    every = itertools.chain.from_iterable(kept_sessions().values())
+    return atlases + extraction_weights(every)
 
 
 def raw_scans(rows):

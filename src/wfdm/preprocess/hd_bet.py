@@ -194,6 +194,7 @@ def _prune(state: dict[str, Any], producer: str, norm: str, reader: str) -> None
 
 
 def _channels_last(x: Any) -> Any:
+    """Lay `x` out so, also where a single channel leaves the order open and `to` does nothing."""
     import torch
 
     return torch.empty_like(x, memory_format=torch.channels_last_3d).copy_(x)
@@ -204,20 +205,19 @@ def _forward(weights: Weights, x: Any) -> Any:
     import torch
     from torch.nn import functional as F
 
-    def conv(x: Any, name: str, stride: int = 1) -> Any:
+    def conv(x: Any, name: str, stride: int = 1, padding: int = 1) -> Any:
         kernel = weights[f"{name}.weight"]
         bias = weights[f"{name}.bias"].to(kernel.dtype)
         if kernel.shape[-1] == 1:
             return F.linear(x.movedim(1, -1), kernel.flatten(1), bias).movedim(-1, 1)
-        return F.conv3d(x, kernel, bias, stride, 1)
+        return F.conv3d(x, kernel, bias, stride, padding)
 
     def active(x: Any, name: str, slope: float = _SLOPE, inplace: bool = True) -> Any:
         x = x if inplace else x.clone(memory_format=torch.preserve_format)
         return _normalised(x, weights[f"{name}.weight"], weights[f"{name}.bias"], slope)
 
-    # Padded here, because oneDNN takes a single channel only from 20,481 voxels a slab.
-    kernel = weights["init_conv.weight"]
-    x = F.conv3d(F.pad(x, [1] * 6), kernel, weights["init_conv.bias"].to(kernel.dtype))
+    # Padded before, because oneDNN takes a single channel only from 20,481 voxels a slab.
+    x = conv(F.pad(x, [1] * 6), "init_conv", padding=0)
     skipped = []
     for level in range(1, 6):
         name = f"context{level}"
