@@ -2,7 +2,11 @@
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
-INSTALL = $(BIN)/python -m pip install --quiet --constraint envs/constraints.txt
+SHELL := bash
+INSTALL = set -o pipefail; $(BIN)/python -m pip install --constraint envs/constraints.txt --editable
+# Show what pip collects, fetches (with sizes) and builds; hide what is there already, where pip looks
+# and what it ignores.
+SHOWN = 2> >(grep -v 'is ignored' >&2) | grep -vE "^(Requirement already|Looking in)|: finished"
 DEMO = $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
 # One run at a time, also of jobs that outlive a killed Snakemake: the kernel frees this lock when
 # the last of them ends, so nothing has to be unlocked by hand. Without flock, Snakemake's own lock.
@@ -10,7 +14,7 @@ ifneq ($(shell command -v flock),)
   DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
 endif
 
-.PHONY: help demo report test lint format clean
+.PHONY: help demo report test lint format document clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -39,6 +43,10 @@ format: .venv/dev ## put code and rules in shape
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
+document: .venv/demo ## write the generated configuration, schema and reference pages again
+	$(BIN)/python -m wfdm.config.document
+	$(BIN)/python -m wfdm.cli.document
+
 clean: ## remove the demo's results (not the environment, not the study's results)
 	rm -rf results/demo
 
@@ -48,11 +56,11 @@ clean: ## remove the demo's results (not the environment, not the study's result
 	$(PYTHON) -m venv .venv
 
 .venv/demo: .venv/bin/python pyproject.toml envs/constraints.txt
-	@echo "Installing the environment (.venv) ..."
-	$(INSTALL) --editable .
+	@echo "Installing the environment into .venv: about 190 packages, 1 to 5 minutes"
+	@$(INSTALL) '.[all]' $(SHOWN)
 	@touch $@
 
 .venv/dev: .venv/demo
-	@echo "Installing the tools of the tests ..."
-	$(INSTALL) --editable '.[dev]'
+	@echo "Installing what the tests need"
+	@$(INSTALL) '.[all,dev]' $(SHOWN)
 	@touch $@

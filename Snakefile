@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/phantom.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/compressors.smk"
 include: "workflow/rules/generators.smk"

@@ -30,7 +30,7 @@ from wfdm.config.compressors import (
     WaveletAutoencoder,
 )
 from wfdm.config.study import Study
-from wfdm.evaluation.tables import write_csv
+from wfdm.data.table import write_csv
 from wfdm.provenance.records import read, record_path
 
 OTHERS = {

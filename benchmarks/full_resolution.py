@@ -22,7 +22,7 @@ import torch
 from hardware import describe
 
 from wfdm import models
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureSettings
 from wfdm.config.stages import TrainCompressorStage
 from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
@@ -41,7 +41,7 @@ def measure_step(given: argparse.Namespace, folder: Path) -> dict[str, float]:
     settings = Study().compressors[given.compressor]
     assert settings.training is not None
     perceptual = settings.training.perceptual.model_copy(
-        update={"network": FeatureNetwork(depth=10, weights=None)}
+        update={"network": FeatureSettings(depth=10, weights=None)}
     )
     training = settings.training.model_copy(
         update={

@@ -19,26 +19,17 @@ import pandas as pd
 
 from benchmarks import stand_in
 from benchmarks.hardware import describe
-from wfdm.config import files, stages
-from wfdm.config.data import SplitSettings
+from wfdm.config import files
+from wfdm.config.cohort import SplitSettings
 from wfdm.data.published_split import BRATS, published_split
 from wfdm.data.table import SPLITS, read_table
-from wfdm.evaluation.tables import read_published
+from wfdm.stages.plan import settings_of
+from wfdm.tables.published import read_published
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SEEDS = 20
 WFDM = (sys.executable, "-c", "from wfdm.cli import main; main()")
-LOCAL = (
-    "asset",
-    "preprocess_assets",
-    "split",
-    "quality",
-    "volumes",
-    "latents",
-    "samples",
-    "table4",
-)
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--nolock")
 
 
@@ -65,7 +56,7 @@ def index_and_split(folder: Path, configuration: Path) -> dict:
     data, found = folder / "tables", {}
     found["index"] = measured(
         (
-            *(*WFDM, "index", "--settings", stages.index(study).model_dump_json()),
+            *(*WFDM, "index", "--settings", settings_of(study, "index")),
             *("--raw", "raw", "--aliases", study.people.aliases),
             *("--report", data / "index_report.tsv", "--people", data / "people.tsv"),
             *("--out", data / "scans.tsv"),
@@ -73,10 +64,10 @@ def index_and_split(folder: Path, configuration: Path) -> dict:
         folder / "index.log",
     )
     for rule in ("person", "published"):
-        stage = stages.split(study.model_copy(update={"split": SplitSettings(rule=rule)}))
+        ruled = study.model_copy(update={"split": SplitSettings(rule=rule)})
         found[f"split, rule {rule}"] = measured(
             (
-                *(*WFDM, "split", "--settings", stage.model_dump_json()),
+                *(*WFDM, "split", "--settings", settings_of(ruled, "split")),
                 *("--scans", data / "scans.tsv", "--out", data / f"{rule}.tsv"),
                 *("--statistics", data / f"{rule}.json", "--leaks", data / f"leaks_{rule}.tsv"),
             ),
@@ -85,8 +76,9 @@ def index_and_split(folder: Path, configuration: Path) -> dict:
         table = RESULTS / f"table1_{rule}.csv"
         measured(
             (
-                *(*WFDM, "tables", "table1", "--scans", data / "scans.tsv"),
-                *("--splits", data / f"{rule}.tsv", "--rule", rule, "--out", table),
+                *(*WFDM, "table1", "--settings", settings_of(ruled, "table1")),
+                *("--scans", data / "scans.tsv", "--splits", data / f"{rule}.tsv"),
+                *("--out", table),
                 *("--published", ROOT / "config/published/table1.csv"),
             ),
             folder / "table1.log",
@@ -133,7 +125,8 @@ def published_counts(folder: Path) -> dict:
         split = published_split(rest, SplitSettings(rule="published"), seed)
         draws.append(pd.crosstab(rest["modality"], split).stack())
     drawn = pd.DataFrame(draws)
-    paper = read_published(ROOT / "config/published", 1).set_index("Modality").astype(int)
+    published = read_published(ROOT / "config/published/table1.csv").set_index("key")
+    paper = published[["Train", "Val", "Test"]].astype(int)
     found = {}
     for modality in ("T1w", "T2w", "FLAIR"):
         for split, column in zip(SPLITS, ("Train", "Val", "Test"), strict=True):
@@ -149,40 +142,39 @@ def published_counts(folder: Path) -> dict:
 
 
 def plan(folder: Path, configuration: Path) -> dict:
-    """Measure the dry run of table 4, and count the cluster jobs that it would submit."""
-    configured = ("--configfile", configuration)
+    """Measure the dry run of table 4 before anything is made, and when all of it is."""
+    configured = ("--configfile", configuration, "--cores", "1")
     results = folder / "results"
     scans = results / "data/scans.tsv"
     if not scans.is_file():
-        measured((*SNAKEMAKE, *configured, "--cores", "1", scans), folder / "scans.log")
-    target = ("--dry-run", results / "tables/table4.csv")
-    found = {
-        "dry run": measured(
-            (*SNAKEMAKE, *configured, "--cores", "1", *target), folder / "plan.log"
-        ),
-        "dry run, profile slurm": measured(
-            (*SNAKEMAKE, *configured, "--profile", "slurm", *target), folder / "plan_slurm.log"
-        ),
-    }
-    return found | cluster_jobs(folder / "plan_slurm.log")
+        measured((*SNAKEMAKE, *configured, scans), folder / "scans.log")
+    dry = (*SNAKEMAKE, *configured, "--dry-run", results / "tables/table4.csv")
+    found = {"dry run": measured(dry, folder / "plan.log")}
+    jobs = planned(folder / "plan.log")
+    summary = (*SNAKEMAKE, *configured, "--summary", results / "tables/table4.csv")
+    measured(summary, folder / "summary.log")
+    for line in (folder / "summary.log").read_text().splitlines():
+        path = Path(line.split("\t")[0])
+        if "\t" in line and path.suffix and not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    measured((*SNAKEMAKE, *configured, "--touch", results / "tables/table4.csv"), folder / "t.log")
+    found["dry run, nothing to be done"] = measured(dry, folder / "plan_again.log")
+    if "Nothing to be done" not in (folder / "plan_again.log").read_text():
+        sys.exit(f"something is to be done: see {folder / 'plan_again.log'}")
+    return found | {"jobs": jobs}
 
 
-def cluster_jobs(log: Path) -> dict:
-    """Count the jobs that a printed plan lists, and those of them that a cluster would see."""
+def planned(log: Path) -> dict[str, int]:
+    """Return the jobs that a printed plan counts, by rule."""
     printed = log.read_text()
-    groups = printed.count("Group job sessions")
     jobs = {}
     for line in printed[printed.rindex("Job stats:") :].splitlines()[3:]:
         if not line.strip():
             break
         name, count = line.split()
         jobs[name] = int(count)
-    elsewhere = {*LOCAL, "preprocess", "batch", "total"}
-    alone = sum(count for name, count in jobs.items() if name not in elsewhere)
-    return {
-        "jobs": jobs,
-        "cluster jobs": {"groups of sessions": groups, "others": alone, "total": groups + alone},
-    }
+    return jobs
 
 
 def main(folder: Path) -> None:

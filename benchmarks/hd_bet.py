@@ -23,10 +23,10 @@ import pandas as pd
 from hardware import describe
 
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
-from wfdm.preprocess.brain_extraction import Resources, extractor_of
-from wfdm.preprocess.grid import sri24_grid
-from wfdm.preprocess.pictures import Row, write_picture
+from wfdm.preprocess.extraction.extractors import Resources, extractor_of
+from wfdm.preprocess.quality.pictures import Row, write_picture
 from wfdm.preprocess.registration import region_around, rigid
 from wfdm.preprocess.session import dice
 from wfdm.preprocess.similarity import resample

@@ -2,7 +2,7 @@
 
     python benchmarks/known_moves.py --brainscape 14
 
-Heads of four contrasts are made from the SRI-24 template (`wfdm.data.acquisition`), so that all of
+Heads of four contrasts are made from the SRI-24 template (`wfdm.phantom.contrasts`), so that all of
 them share one anatomy, and scanned twice: upright, and after a random rigid move of up to 25
 degrees and 30 mm, in cubes of 1 mm or in slices of 5 mm, with a bias field and Rician noise (SNR
 20). Every move is registered by `wfdm.preprocess.registration.rigid` as a session does it (finest
@@ -25,11 +25,11 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from wfdm.data import anatomy
-from wfdm.data.acquisition import contrast
-from wfdm.data.anatomy import Anatomy
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
-from wfdm.preprocess.grid import sri24_grid
+from wfdm.phantom import anatomy
+from wfdm.phantom.anatomy import Anatomy
+from wfdm.phantom.contrasts import contrast
 from wfdm.preprocess.registration import region_around, rigid
 from wfdm.preprocess.similarity import resample
 from wfdm.preprocess.transforms import ants, read_transform, to_ants

@@ -19,9 +19,9 @@ from hardware import describe
 from scipy import ndimage
 
 from wfdm.config.volumes import VolumeSettings
-from wfdm.provenance.records import sha256_of
-from wfdm.training.cache import Volumes
-from wfdm.training.scans import Crops
+from wfdm.provenance.digests import sha256_of
+from wfdm.training.volume_cache import Volumes
+from wfdm.training.crops import Crops
 
 GRID, CROP = (240, 240, 155), (128, 128, 128)
 

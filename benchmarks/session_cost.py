@@ -7,8 +7,8 @@
 `throughput` registers every scan of each raw session by `wfdm.preprocess.registration` (1 mm) and
 by the sequence that BrainScape runs with the same library at its defaults: reference to atlas,
 each mover to the reference, and again in atlas space. CPU seconds on one thread; the two poses of
-a scan are compared by the mean displacement of the brain's points. `parts` and `cores` run the
-whole command `wfdm preprocess` at full resolution with one fold of HD-BET (`--extractor deepbet`
+a scan are compared by the mean displacement of the brain's points. `parts` and `cores` run a whole
+session in a process of its own at full resolution with one fold of HD-BET (`--extractor deepbet`
 for the other); `cores` takes its mirror images too, bound to one processor and to two.
 """
 
@@ -31,21 +31,16 @@ import numpy as np
 import pandas as pd
 from hardware import describe
 
-from wfdm.config import stages
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
 from wfdm.preprocess.derivatives import by_priority
-from wfdm.preprocess.grid import sri24_grid
 from wfdm.preprocess.registration import region_around, rigid
+from wfdm.preprocess.shard import ENVIRONMENT
 from wfdm.preprocess.similarity import resample
 from wfdm.preprocess.transforms import ants, read_transform, to_ants
 
 SCANS = 45_880  # of the paper's snapshot
-KEPT = {  # what the rule tells glibc
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-}
 
 
 def sessions(raw: Path) -> dict[str, dict[str, Path]]:
@@ -109,21 +104,40 @@ def run(fixed, moving: nib.Nifti1Image) -> tuple[np.ndarray, object]:
 def command(
     arguments: argparse.Namespace, scans: dict[str, Path], out: Path, threads: int, mirror: bool
 ) -> list:
-    """Return the `wfdm preprocess` command of one session at full resolution."""
+    """Return the command that preprocesses one session at full resolution."""
     settings = PreprocessSettings(
         extractor=arguments.extractor, hd_bet=HdBetSettings(folds=[0], mirror=mirror)
     )
-    stage = stages.PreprocessStage(seed=42, preprocess=settings)
-    weights = [("--weights", arguments.assets / f"{name}.model") for name in settings.weights]
-    return [
-        *(sys.executable, "-c", "from wfdm.cli import main; main()", "preprocess"),
-        *("--settings", stage.model_dump_json(), "--dataset", "A", "--session", "sub-1"),
-        *("--atlas", arguments.assets / "sri24.nii"),
-        *("--atlas-head", arguments.assets / "sri24-head.nii"),
-        *(part for name, path in scans.items() for part in ("--scan", f"{name}={path}")),
-        *(part for pair in weights for part in pair),
-        *("--threads", threads, "--record", out / "sub-1_desc-preproc.prov.json"),
-    ]
+    weights = [str(arguments.assets / f"{name}.model") for name in settings.weights]
+    given = {
+        "scans": {name: str(path) for name, path in scans.items()},
+        "settings": settings.model_dump(mode="json"),
+        "weights": weights,
+        "threads": threads,
+        "assets": str(arguments.assets),
+        "out": str(out),
+    }
+    return [sys.executable, "-c", SESSION, json.dumps(given)]
+
+
+SESSION = """
+import json, sys
+from pathlib import Path
+from wfdm.config.preprocess import PreprocessSettings
+from wfdm.preprocess import session
+from wfdm.preprocess.extraction.extractors import Resources
+given = json.loads(sys.argv[1])
+session.preprocess_session(
+    {name: Path(path) for name, path in given["scans"].items()},
+    Path(given["out"]),
+    "sub-1",
+    PreprocessSettings(**given["settings"]),
+    42,
+    Path(given["assets"]) / "sri24.nii",
+    Path(given["assets"]) / "sri24-head.nii",
+    resources=Resources([Path(path) for path in given["weights"]], given["threads"]),
+)
+"""
 
 
 def parts(arguments: argparse.Namespace) -> None:
@@ -133,8 +147,8 @@ def parts(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             done = command(arguments, scans, Path(folder), 1, mirror=False)
             profile = Path(folder) / "profile.json"
-            done[2] = PROFILED.format(path=str(profile))
-            subprocess.run(list(map(str, done)), check=True, env=os.environ | KEPT)
+            done[2] = PROFILED.format(path=str(profile), session=SESSION)
+            subprocess.run(list(map(str, done)), check=True, env=os.environ | ENVIRONMENT)
             spent = Counter(json.loads(profile.read_text()))
         rows.append({"session": session, "scans": len(scans), **spent, "hardware": describe()})
         print(rows[-1], flush=True)
@@ -162,11 +176,7 @@ def made(*args):
     extractor = make(*args)
     return dataclasses.replace(extractor, extract=clocked(extractor.extract, "extract"))
 session.extractor_of = made
-from wfdm.cli import app
-try:
-    app.app()
-except SystemExit:
-    pass
+exec({session!r})
 spent["total"] = time.process_time() - begin
 spent = {{name: round(value, 2) for name, value in spent.items()}}
 spent["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
@@ -184,7 +194,7 @@ def cores(arguments: argparse.Namespace) -> None:
             done = command(arguments, scans, Path(folder), count, mirror=True)
             line = ["taskset", "-c", processors, *done]
             start = time.perf_counter()
-            subprocess.run(list(map(str, line)), check=True, env=os.environ | KEPT)
+            subprocess.run(list(map(str, line)), check=True, env=os.environ | ENVIRONMENT)
             print(f"{count} core(s): {time.perf_counter() - start:.0f} s", flush=True)
             found.append({path.name: content(path) for path in sorted(Path(folder).iterdir())})
     names = [name for name in found[0] if not name.endswith(".prov.json")]

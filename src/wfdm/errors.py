@@ -2,11 +2,11 @@
 
 
 class UserError(Exception):
-    """Bad input or a missing piece, told in one line: what, where, how to mend it.
+    """Bad input or something missing, in one line: what is wrong, where, how to correct it.
 
     The command line prints the message without a traceback and exits with status 1.
     """
 
 
 class SessionError(UserError):
-    """The scans of one session cannot be used; the other sessions of a study can go on."""
+    """The scans of one session cannot be used; the other sessions can."""

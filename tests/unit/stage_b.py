@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.config.generators import DiffusionTraining, RectifiedFlow, UNetSettings
-from wfdm.config.stages import SampleStage, TrainDiffusionStage
+from wfdm.config.denoisers import DenoiserTraining, RectifiedFlowSettings, UNetSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
-from wfdm.data.table import MODALITIES, scan_id
+from wfdm.data.paths import scan_id
+from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
-from wfdm.models.registry import build, save
-from wfdm.training.latents import encode_shard, merge
+from wfdm.latents.cache import merge
+from wfdm.latents.encode import encode_shard
+from wfdm.models.compressors.registry import build, save
+from wfdm.training.denoiser import Task, train_denoiser
 
 VOLUME = VolumeSettings(shape=(16, 16, 16))
 SPACING = 2.0
@@ -67,19 +69,19 @@ def encode_all(root: Path, scans: pd.DataFrame, shards: int = 2) -> Path:
     volumes = write_volumes(root, scans)
     compressor, latents = haar_compressor(root / "compressors" / "haar"), root / "latents"
     for shard in range(shards):
-        encode_shard(compressor, volumes, shard, shards, VOLUME, latents, threads=1)
+        encode_shard(compressor, volumes, shard, shards, VOLUME, latents, "identity")
     merge(latents, shards, scans, compressor, VOLUME.shape, SPACING)
     return latents
 
 
-def training_stage(**changes: object) -> TrainDiffusionStage:
-    """Return settings of a training of seconds."""
+def training_task(**changes: object) -> Task:
+    """Return a training of seconds."""
     training = {"steps": 4, "batch_size": 2, "warmup_steps": 0, "validate_every": 2}
     training |= {"learning_rate": 1e-2, "precision": "32-true"} | changes
-    return TrainDiffusionStage(
+    return Task(
         seed=7,
         name="tiny",
-        unet=UNetSettings(
+        network=UNetSettings(
             channels=(16, 16),
             attention=(False, True),
             head_channels=8,
@@ -87,11 +89,14 @@ def training_stage(**changes: object) -> TrainDiffusionStage:
             res_blocks=1,
             metadata_width=8,
         ),
-        process=RectifiedFlow(kind="rflow"),
-        training=DiffusionTraining.model_validate(training),
+        process=RectifiedFlowSettings(),
+        training=DenoiserTraining.model_validate(training),
     )
 
 
-def sample_stage(steps: int | None, seed: int = 7) -> SampleStage:
-    """Return settings of sampling."""
-    return SampleStage(seed=seed, name="tiny", sampling_steps=steps)
+def train(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes: object) -> Path:
+    """Train a denoiser on the cohort's latents; return its folder."""
+    scans = cohort() if scans is None else scans
+    task = training_task(**changes)
+    train_denoiser(task, latents, scans, STATISTICS, out, 1, 0, "identity")
+    return out

@@ -1,14 +1,15 @@
 """BIDS folders in, scan table out; every mistake named."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from wfdm.config.data import BidsSource
-from wfdm.config.stages import IndexStage
-from wfdm.data.index import build, listing
-from wfdm.data.sources.bids import plan
+from wfdm.config.cohort import BidsSource
+from wfdm.data.index import build, files_digest
+from wfdm.data.sources.bids import SUFFIXES, anatomical_suffixes, plan
 from wfdm.data.table import check_scans, columns, read_scans, write_scans
 from wfdm.errors import UserError
 
@@ -41,6 +42,24 @@ def test_entities_become_keys(tmp_path):
     ]
     assert list(scans["person"].unique()) == ["MyStudy/01", "MyStudy/02"]
     assert [found.reason for found in listing.findings] == ["suffix T2starw is not used"]
+
+
+def test_suffixes_are_those_of_the_standard_and_cost_nothing_where_all_are_used(tmp_path):
+    assert SUFFIXES.keys() <= anatomical_suffixes()
+    # From the standard's text (1.10), so that a change of the schema's shape is seen.
+    assert set("PDw T2starw UNIT1 MP2RAGE T1map defacemask MEGRE VFA".split()) <= (
+        anatomical_suffixes()
+    )
+    assert not {"T9w", "bold", "dwi"} & anatomical_suffixes()
+    make(tmp_path / "A", "sub-1/anat/sub-1_T1w.nii.gz")
+    code = (
+        "import sys\n"
+        "from wfdm.config.cohort import BidsSource\n"
+        "from wfdm.data.sources.bids import plan\n"
+        f"plan(BidsSource(kind='bids', path={str(tmp_path / 'A')!r}))\n"
+        "assert 'bidsschematools' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_participants_are_normalised(tmp_path):
@@ -80,15 +99,24 @@ def test_missing_folder_says_what_to_place(tmp_path):
 def test_two_sources_of_one_name(tmp_path):
     source = make(tmp_path / "A", "sub-1/anat/sub-1_T1w.nii.gz")
     with pytest.raises(UserError, match="duplicate scan_id: A/sub-1_T1w"):
-        build(IndexStage(seed=1, sources=[source, source], age_group_from_age=True), "raw", [])
+        build([source, source], 1, True, "raw", [])
 
 
 def test_listing_notices_new_data(tmp_path):
     source = make(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz")
-    before = listing(source)
-    assert listing(source) == before
+    before = files_digest(source)
+    assert files_digest(source) == before
+    image = tmp_path / "sub-1/anat/sub-1_T1w.nii.gz"
+    image.write_bytes(b"another")
+    assert files_digest(source) == before, "an image concerns its session alone"
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\tage\nsub-1\t50\n")
+    assert (told := files_digest(source)) != before
+    table.write_text("participant_id\tage\nsub-1\t501\n")
+    assert files_digest(source) != told
+    table.unlink()
     make(tmp_path, "sub-2/anat/sub-2_T1w.nii.gz")
-    assert listing(source) != before
+    assert files_digest(source) != before
 
 
 def scan_row(**changes) -> pd.DataFrame:
@@ -114,7 +142,7 @@ def test_scan_table_survives_the_disk(tmp_path):
     ("scans", "message"),
     [
         (scan_row(modality="PD"), "unknown modality 'PD'"),
-        (pd.concat([scan_row(), scan_row()], ignore_index=True), "'A/sub-1_T1w' stands in more"),
+        (pd.concat([scan_row(), scan_row()], ignore_index=True), "'A/sub-1_T1w' is in more"),
         (scan_row(subject="a b"), "subject: row 0: 'a b'"),
         (scan_row(path=""), "path: row 0"),
         (scan_row(state="half"), "state: row 0: 'half'"),

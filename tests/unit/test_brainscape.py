@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 
 from benchmarks import stand_in
-from wfdm.config.data import BrainScapeSource, SplitSettings
-from wfdm.config.stages import IndexStage
+from wfdm.config.cohort import BrainScapeSource, SplitSettings
 from wfdm.data.coverage import coverage
 from wfdm.data.findings import report
-from wfdm.data.index import build, listing
+from wfdm.data.index import build, files_digest
 from wfdm.data.people import read_aliases
 from wfdm.data.published_split import published_split
 from wfdm.data.sources.brainscape import plan
@@ -191,7 +190,7 @@ def test_no_checkout(tmp_path):
     source = BrainScapeSource(kind="brainscape", path=str(tmp_path / "none"))
     with pytest.raises(UserError, match="no BrainScape at"):
         plan(source)
-    assert listing(source)  # planning goes on, to say what to place where
+    assert files_digest(source)  # planning goes on, to say what to place where
 
 
 def people(root: Path, text: str, dataset: str = "A") -> None:
@@ -253,12 +252,9 @@ def some(tmp_path_factory) -> Path:
     return root
 
 
-STAGE = IndexStage(seed=42, sources=[], age_group_from_age=True)
-
-
 def index(root: Path):
     source = BrainScapeSource(kind="brainscape", path=str(root), exclude=["AHDC"])
-    return build(STAGE.model_copy(update={"sources": [source]}), "raw", [])
+    return build([source], 42, True, "raw", [])
 
 
 def test_stand_in_has_the_exact_counts(some):
@@ -296,14 +292,12 @@ def test_coverage_counts(some):
 WORK = """
 import sys
 from pathlib import Path
-from wfdm.config.data import BrainScapeSource, SplitSettings
-from wfdm.config.stages import IndexStage
+from wfdm.config.cohort import BrainScapeSource, SplitSettings
 from wfdm.data import findings, index, people, split, table
 
 root, out = map(Path, sys.argv[1:])
 source = BrainScapeSource(kind="brainscape", path=str(root), exclude=["AHDC"])
-stage = IndexStage(seed=42, sources=[source], age_group_from_age=True)
-built = index.build(stage, "raw", people.read_aliases("config/people.tsv"))
+built = index.build([source], 42, True, "raw", people.read_aliases("config/people.tsv"))
 table.write_scans(built.scans, out / "scans.tsv")
 table.write_table(built.people, out / "people.tsv")
 table.write_table(findings.report(built.findings), out / "report.tsv")
@@ -335,10 +329,10 @@ def test_same_bytes_for_any_hash_seed_and_order(some, tmp_path):
 
 def test_listing_watches_what_describes_the_volumes(some):
     source = BrainScapeSource(kind="brainscape", path=str(some))
-    before = listing(source)
-    assert listing(source) == before
+    before = files_digest(source)
+    assert files_digest(source) == before
     os.utime(some / "BrainScape" / "BCSP" / "metadata.json", ns=(0, 0))
-    assert listing(source) != before
+    assert files_digest(source) != before
 
 
 def test_scan_table_obeys_its_schema(some, tmp_path):
@@ -363,8 +357,7 @@ def test_the_whole_of_brainscape(tmp_path):
         kind="brainscape", path=str(tmp_path / "all"), exclude=["AHDC", "SEND", "WRSP"]
     )
     aliases = read_aliases(ROOT / "config" / "people.tsv")
-    stage = STAGE.model_copy(update={"sources": [source]})
-    scans = build(stage, "raw", aliases).scans
+    scans = build([source], 42, True, "raw", aliases).scans
     shutil.rmtree(tmp_path / "all")
     assert scans["dataset"].nunique() == 157
     assert len(scans.drop_duplicates(["dataset", "subject"])) == 26783

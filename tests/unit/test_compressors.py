@@ -21,7 +21,7 @@ from wfdm.config.compressors import (
 )
 from wfdm.config.study import Study
 from wfdm.errors import UserError
-from wfdm.models.pretrained import load_pretrained
+from wfdm.models.compressors.published import load_pretrained
 from wfdm.training.checkpointing import checkpoint_blocks
 
 SMALL = {

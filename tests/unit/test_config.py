@@ -1,41 +1,167 @@
 """Settings: generated files do not drift, wrong keys are named, stages read only their own."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
-from wfdm.config import files, stages
-from wfdm.config.study import Study
+from wfdm.cli.commands import stage_modules
+from wfdm.cli.document import write as write_stages
+from wfdm.config import document, files
+from wfdm.config.base import Section
+from wfdm.config.compressors import CompressorTraining
+from wfdm.config.features import FeatureSettings
+from wfdm.config.reads import reads
+from wfdm.config.study import Study, merged
 from wfdm.data.assets import find
 from wfdm.errors import UserError
+from wfdm.stages import split as split_stage
+from wfdm.stages import synthesis, train_compressor, train_denoiser
 
 ROOT = Path(__file__).parents[2]
+RULES = sorted((ROOT / "workflow/rules").glob("*.smk"))
+GENERATED = ("config/config.yaml", "config/schema.json", "docs/configuration.md")
 
 
 def demo() -> Study:
     return files.read_study(ROOT / "config/config.yaml", ROOT / "config/demo.yaml")
 
 
-def test_generated_files_are_up_to_date():
-    assert (ROOT / "config/config.yaml").read_text() == files.default_yaml()
-    schema = json.loads((ROOT / "config/schema.json").read_text())
-    assert schema == json.loads(json.dumps(Study.model_json_schema()))
+def sections(value: object, path: str = "") -> Iterator[tuple[str, Section]]:
+    """Every section within a value, with its path."""
+    if isinstance(value, Section):
+        yield path, value
+        for name in type(value).model_fields:
+            yield from sections(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from sections(item, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from sections(item, f"{path}[{place}]")
 
 
-def test_every_default_tells_its_reason():
-    for line in files.default_yaml().splitlines():
-        key, _, rest = line.partition(":")
-        if rest.strip() and not key.strip().startswith(("#", "- kind", "kind")):
-            assert "#" in rest, line
+def holds_sections(value: object) -> bool:
+    return any(sections(value))
+
+
+def test_generated_files_are_up_to_date(tmp_path):
+    document.write(tmp_path)
+    for name in GENERATED:
+        assert (ROOT / name).read_text() == (tmp_path / name).read_text(), (
+            f"{name} is stale: run `make document`"
+        )
+
+
+def test_the_page_of_the_stages_is_up_to_date(tmp_path):
+    write_stages(ROOT, tmp_path)
+    text = (tmp_path / "docs/stages.md").read_text()
+    assert (ROOT / "docs/stages.md").read_text() == text, "docs/stages.md is stale: `make document`"
+
+
+def test_the_page_of_the_stages_tells_each_with_its_rule_and_what_it_reads():
+    text = (ROOT / "docs/stages.md").read_text()
+    told, asked = text.split("# Commands that no rule calls\n")
+    parts = dict(part.split("\n", 1) for part in re.split(r"^## ", text, flags=re.M)[1:])
+    assert parts.keys() == stage_modules().keys()
+    assert "`compressors.{compressor}.training`" in parts["train-compressor"]
+    assert "`train_compressor` in `workflow/rules/compressors.smk`" in parts["train-compressor"]
+    assert {"sample", "audit", "import-checkpoint", "export-checkpoint"} == set(
+        re.findall(r"^## (.+)$", asked, flags=re.M)
+    )
+    called = re.findall(r"\bwfdm ([a-z][a-z0-9-]+) ", "".join(map(Path.read_text, RULES)))
+    for name in called:
+        assert f"## {name}\n" in told, name
 
 
 def test_the_default_file_is_the_paper():
     study = files.read_study(ROOT / "config/config.yaml")
     assert study == Study()
     assert study.volume.shape == (192, 224, 160)
-    assert study.generators["wfdm"].sampling_steps == 50
+    assert study.generators["wfdm"].steps == 50
+
+
+def test_snakemake_reads_the_default_file_as_we_do():
+    """PyYAML knows YAML 1.1, in which 1e-05 is a word and `no` is false."""
+    path = ROOT / "config/config.yaml"
+    assert yaml.safe_load(path.read_text()) == files.read_yaml(path)
+
+
+def test_every_value_of_the_default_file_tells_its_reason():
+    for line in document.default_yaml().splitlines():
+        key, _, value = line.partition(":")
+        if value.strip() and not key.strip().startswith(("#", "- kind", "kind")):
+            assert "  # " in line, line
+
+
+def test_what_is_not_the_default_of_its_class_has_a_reason_of_its_own():
+    """Else the reason of the class's default would stand beside another value."""
+    wrong = []
+    for path, section in sections(Study()):
+        own = section.__dict__.get("_reasons", {})
+        assert own.keys() <= type(section).model_fields.keys(), path
+        for name, field in type(section).model_fields.items():
+            value = getattr(section, name)
+            if field.exclude or field.is_required() or holds_sections(value):
+                continue
+            if value != field.default and name not in own:
+                wrong.append(f"{path}.{name}")
+    assert not wrong
+
+
+def test_a_reason_belongs_to_the_value():
+    """The loss's network is not the one that medmetric takes by default."""
+    network = Study().compressor_training.perceptual.network
+    assert network.depth == 10
+    assert "medmetric" not in network.reason("depth")
+    assert "medmetric" in FeatureSettings().reason("depth")
+    brainsynth = Study().compressors["brainsynth-vqvae"].architecture
+    assert brainsynth.codes == 256
+    assert "ALDM" not in brainsynth.reason("codes")
+
+
+def test_a_shared_training_is_written_once_and_a_differing_key_alone():
+    text = yaml.safe_load(document.default_yaml())
+    trained = [row["training"] for row in text["compressors"].values() if row["training"] == {}]
+    assert len(trained) == 4
+    other = CompressorTraining(steps=7).because(steps="a test")
+    written = document._mapping(other, CompressorTraining())
+    assert dict(written) == {"steps": 7}
+
+
+def test_the_schema_fits_whole_files_and_overlays_and_refuses_slips(tmp_path):
+    document.write(tmp_path)
+    schema = json.loads((tmp_path / "config/schema.json").read_text())
+    check = jsonschema.Draft202012Validator(schema)
+    overlays = [ROOT / "config/demo.yaml", ROOT / "tests/workflow/tiny.yaml"]
+    for path in [ROOT / "config/config.yaml", *overlays]:
+        check.validate(yaml.safe_load(path.read_text()))
+    check.validate({"compressors": {"wf-vae": {"training": {"steps": 5}}, "wf-sa-vae": None}})
+    check.validate({"compressors": {"wf-vae": {"training": {}}}})
+    for slip in (
+        {"sed": 1},
+        {"shards": 0},
+        {"preprocess": {"extractor": "bet"}},
+        {"compressors": {"wf-vae": {"training": {"stepz": 5}}}},
+        {"compressors": {"wf-vae": {"architecture": {"kind": "vq-vae", "levels": 1}}}},
+        {"sources": [{"path": "raw"}]},
+    ):
+        assert not check.is_valid(slip), slip
+
+
+def test_editors_find_the_schema():
+    assert document.default_yaml().startswith("# yaml-language-server: $schema=schema.json\n")
+
+
+def test_the_reference_tells_every_key():
+    text = (ROOT / "docs/configuration.md").read_text()
+    for _, section in sections(Study()):
+        for name in type(section).model_fields.keys() - {"kind"}:
+            assert f"| `{name}`" in text, name
 
 
 @pytest.mark.parametrize(
@@ -45,10 +171,13 @@ def test_the_default_file_is_the_paper():
         ({"preprocess": {"spacng": 2}}, "unknown key 'preprocess.spacng'"),
         ({"preprocess": {"spacing": -2}}, "'preprocess.spacing'"),
         ({"preprocess": {"extractor": "bet"}}, "'preprocess.extractor'"),
-        ({"generators": {"wfdm": {"compressor": "nope"}}}, "generators.wfdm.compressor"),
-        ({"compressors": {"wf-sa-vae": None}}, "generators.wfdm.compressor"),
+        ({"denoisers": {"wfdm": {"compressor": "nope"}}}, "denoisers.wfdm.compressor"),
+        ({"generators": {"wfdm": {"denoiser": "nope"}}}, "generators.wfdm.denoiser"),
+        ({"compressors": {"wf-sa-vae": None}}, "denoisers.wfdm.compressor"),
         ({"compressors": {"wf-vae": {"pretrained": "x"}}}, "either training or pretrained"),
         ({"compressors": {"dwt-1": {"pretrained": "x"}}}, "kind 'haar' has no weights"),
+        ({"compressors": {"wf-vae": {"label": "WF-SA-VAE"}}}, "is also the label of"),
+        ({"figures": {"generator": "nope"}}, "figures.generator: there is no 'nope'"),
         (
             {"compressors": {"wf-vae": {"training": {"perceptual": {"lpips": {}}}}}},
             "give either network or lpips",
@@ -64,12 +193,41 @@ def test_a_wrong_key_or_value_is_named_in_one_line(tmp_path, over, named):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seed: 1\nsplit:\n  train: 0.8\n  train: 0.7\n", "line 4: 'train' is given twice"),
+        ("seed: [1\n", "cannot be read as YAML"),
+        ("- seed\n", "a configuration is a mapping of keys, not list"),
+    ],
+)
+def test_a_file_that_is_no_clear_mapping_is_refused(tmp_path, text, named):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        files.read_study(ROOT / "config/config.yaml", path)
+    assert named in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_stage_settings_round_trip_through_json():
     study = demo()
     for name in study.compressors:
-        stage = stages.train_compressor(study, name)
-        again = files.parse_json(stages.TrainCompressorStage, stage.model_dump_json())
-        assert again == stage
+        settings = train_compressor.Settings.of(study, compressor=name)
+        assert train_compressor.Settings.parse(settings.model_dump_json()) == settings
+
+
+def test_a_training_takes_what_all_share_and_its_own_keys():
+    mine = {"steps": 3, "perceptual": {"weight": 0.5}}
+    over = {"compressor_training": {"batch_size": 7}, "compressors": {"wf-vae": {"training": mine}}}
+    content = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    study = files.parse(Study, merged(content, over), "a test")
+    changed = study.compressors["wf-vae"].training
+    assert (changed.steps, changed.batch_size, changed.perceptual.weight) == (3, 7, 0.5)
+    assert changed.perceptual.network == Study().compressor_training.perceptual.network
+    assert study.compressors["wf-sa-vae"].training == study.compressor_training
+    assert study.compressor_training.batch_size == 7
 
 
 def test_a_row_set_to_null_is_removed():
@@ -92,16 +250,25 @@ def test_an_edit_of_the_evaluation_leaves_training_settings_alone():
     edited = study.model_copy(
         update={"evaluation": study.evaluation.model_copy(update={"diversity_pairs": 7})}
     )
-    assert stages.train_compressor(study, "wf-vae") == stages.train_compressor(edited, "wf-vae")
-    assert stages.train_diffusion(study, "wfdm") == stages.train_diffusion(edited, "wfdm")
-    assert stages.synthesis(study, "wfdm") != stages.synthesis(edited, "wfdm")
 
+    def both(stage, **names):
+        return [stage.Settings.of(each, **names) for each in (study, edited)]
 
-def test_noise_cannot_be_trained():
-    with pytest.raises(UserError, match="nothing to train"):
-        stages.train_diffusion(demo(), "noise")
+    before, after = both(train_compressor, compressor="wf-vae")
+    assert before == after
+    before, after = both(train_denoiser, denoiser="wfdm")
+    assert before == after
+    before, after = both(synthesis, generator="wfdm")
+    assert before != after
 
 
 def test_settings_that_are_not_json():
     with pytest.raises(UserError, match="not valid JSON"):
-        files.parse_json(stages.SplitStage, "{seed: 1")
+        split_stage.Settings.parse("{seed: 1")
+
+
+def test_what_a_stage_reads_is_there():
+    with pytest.raises(KeyError, match="no key 'nope'"):
+        _ = reads("volume.nope").model
+    with pytest.raises(KeyError, match="have one field"):
+        reads("volume", "evaluation.volume")

@@ -13,12 +13,13 @@ import torch
 import yaml
 
 from wfdm import models
-from wfdm.config import files, stages
+from wfdm.config import files
 from wfdm.config.compressors import Custom
 from wfdm.data.table import write_table
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
-from wfdm.provenance.records import sha256_of
+from wfdm.provenance.digests import sha256_of
+from wfdm.stages.plan import settings_of
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (48, 48, 48)
@@ -71,8 +72,9 @@ def test_the_plan_has_its_training_metrics_row_and_column(lab):
     )  # fmt: skip
     for expected in (
         f"compressors/{name}/model.safetensors",
-        f"--row 'Pooling (ours)={folder}/results/evaluation/reconstruction/{name}.csv'",
-        f"--column 'Pooling (ours)={folder}/results/compressors/{name}/model.safetensors'",
+        f"--row {name}={folder}/results/evaluation/reconstruction/{name}.csv",
+        f"--column {name}={folder}/results/compressors/{name}/model.safetensors",
+        f"--label '{name}=Pooling (ours)'",
     ):
         assert expected in printed
 
@@ -99,20 +101,22 @@ def test_it_is_trained_judged_tabulated_and_drawn_by_the_same_commands(lab, monk
     def wfdm(*command):
         run(folder, "-c", "from wfdm.cli import main; main()", *map(str, command))
 
-    stage = stages.train_compressor(study, name).model_dump_json()
-    wfdm("train-compressor", "--settings", stage, *scans, "--out", model)
-    stage = stages.reconstruction(study).model_dump_json()
-    judged = ("evaluate", "reconstruction", "--settings", stage, "--compressor", model)
-    wfdm(*judged, *scans, "--out", metrics)
+    settings = settings_of(study, "train_compressor", compressor=name)
+    wfdm("train-compressor", "--settings", settings, *scans, "--out", model)
+    settings, shard = settings_of(study, "reconstruction"), ("--shard", 0, "--shards", 1)
+    judged = ("reconstruction", "--settings", settings, "--compressor", model)
+    wfdm(*judged, *scans, *shard, "--out", metrics)
     means = folder / "means.safetensors"
-    wfdm("evaluate", "floors", "--settings", stage, *scans, "--means", means, "--out", floor)
+    whole = settings_of(study, "mean_volumes")
+    wfdm("mean-volumes", "--settings", whole, *scans, "--out", means)
+    told = ("--means", means, "--out", floor)
+    wfdm("floors", "--settings", settings, *scans, *shard, *told)
     out = folder / "table3.csv"
-    row = f"Pooling (ours)={metrics}"
-    published = "config/published/table3.csv"
-    wfdm("tables", "table3", "--row", row, "--floor", floor, "--published", published, "--out", out)
-    stage = stages.FigureStage(seed=1, volume=study.volume, figures=study.figures)
-    drawn = ("figures", "figure2", "--settings", stage.model_dump_json())
-    wfdm(*drawn, "--column", f"Pooling (ours)={model}", *scans, "--out", figure)
+    label = ("--label", f"{name}=Pooling (ours)")
+    rows_of_it = ("--row", f"{name}={metrics}", *label, "--floor", floor)
+    wfdm("table3", *rows_of_it, "--published", "config/published/table3.csv", "--out", out)
+    drawn = ("figure2", "--settings", settings_of(study, "figure2"))
+    wfdm(*drawn, "--column", f"{name}={model}", *label, *scans, "--out", figure)
 
     ours = pd.read_csv(out).set_index("Model").loc["Pooling (ours)"]
     assert (ours["n"], ours["Comp"], ours["Chans"]) == (1, "1/4", 2)

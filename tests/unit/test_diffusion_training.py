@@ -1,24 +1,24 @@
 """Training of stage B: draws, average, losses and resuming against independent arithmetic."""
 
 import csv
-import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_stage
+from tests.unit.stage_b import LATENT, cohort, encode_all
+from tests.unit.stage_b import train as trained
 from wfdm.errors import UserError
-from wfdm.models.unet import load_denoiser
+from wfdm.latents.cache import Latents
+from wfdm.models.denoisers.folder import load, read_config
 from wfdm.seeds import seed_for
-from wfdm.training import diffusion, ema
-from wfdm.training.diffusion import balanced_weights, train_diffusion
-from wfdm.training.latents import Latents
+from wfdm.training import ema
+from wfdm.training.denoiser import BalancedDraws, StageB, balanced_weights
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 
@@ -26,12 +26,6 @@ PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FL
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return encode_all(tmp_path_factory.mktemp("latents"), cohort())
-
-
-def trained(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes) -> Path:
-    scans = cohort() if scans is None else scans
-    train_diffusion(training_stage(**changes), latents, scans, STATISTICS, out, 1, 0, "identity")
-    return out
 
 
 def validation_losses(folder: Path) -> list[float]:
@@ -59,12 +53,12 @@ def test_shares_are_a_power_of_the_counts(modalities: list[int], balance: float)
 
 def test_draws_follow_the_weights() -> None:
     class Numbers:
-        modalities = np.array([0] * 8 + [1] * 2)
+        conditions = SimpleNamespace(modality=torch.tensor([0] * 8 + [1] * 2))
 
         def item(self, index: int) -> int:
             return index
 
-    draws = diffusion.BalancedDraws(Numbers(), balance=1.0)  # type: ignore[arg-type]
+    draws = BalancedDraws(Numbers(), balance=1.0)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     counts = np.bincount([draws.draw(rng) for _ in range(4000)], minlength=10) / 4000
     np.testing.assert_allclose(counts, [1 / 16] * 8 + [1 / 4] * 2, atol=0.025)
@@ -124,7 +118,7 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
     latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(latents, tmp_path / "whole", steps=6)
-    original, calls = diffusion.RectifiedFlow.step, []
+    original, calls = StageB.step, []
 
     def dies(self, *arguments):
         calls.append(1)
@@ -132,7 +126,7 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    monkeypatch.setattr(diffusion.RectifiedFlow, "step", dies)
+    monkeypatch.setattr(StageB, "step", dies)
     with pytest.raises(KeyboardInterrupt):
         trained(latents, tmp_path / "cut", steps=6)
     resumed = trained(latents, tmp_path / "cut", steps=6)
@@ -142,14 +136,15 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
 
 
 def test_trained_folder_tells_all_that_sampling_needs(latents: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "generators" / "tiny"
-    denoiser, config = load_denoiser(trained(latents, folder, steps=1))
+    folder = tmp_path / "denoisers" / "tiny"
+    denoiser, config = load(trained(latents, folder, steps=1))
     assert denoiser.conv_in.conv.in_channels == LATENT[0]
-    assert json.loads(json.dumps(config)) == config
+    assert (config["name"], config["process"].kind) == ("tiny", "rflow")
+    assert config["modalities"] == ("T1w", "T2w", "T1Gd", "FLAIR")
     assert config["latent_space"]["shape"] == list(LATENT)
     named = folder / config["latent_space"]["compressor"]
     assert named.resolve() == (latents.parent / "compressors" / "haar").resolve()
-    assert config["statistics"]["age"] == [1.0, 2.0]
+    assert config["statistics"]["age"] == (1.0, 2.0)
 
 
 def test_average_is_what_is_written(latents: Path, tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_average_is_what_is_written(latents: Path, tmp_path: Path) -> None:
     sizes = {}
     for decay in (0.0, 0.99):
         out = trained(latents, tmp_path / str(decay), steps=1, ema_decay=decay)
-        block = load_denoiser(out)[0].up_blocks[-1].resnets[-1]
+        block = load(out)[0].up_blocks[-1].resnets[-1]
         sizes[decay] = float(block.conv2.conv.weight.abs().mean())
     # Zero before the only step; its warmed-up decay is min(0.99, 1/10) = 0.1.
     assert math.isclose(sizes[0.99], 0.9 * sizes[0.0], rel_tol=1e-4)
@@ -171,3 +166,18 @@ def test_what_does_not_fit_is_told(latents: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no latent of BETA/sub-1_T1w"):
         trained(latents, tmp_path, stranger)
     assert not list(tmp_path.iterdir())
+
+
+def test_it_knows_what_it_was_trained_on(latents: Path, tmp_path: Path) -> None:
+    """The modalities of the training split, in the study's order; others cannot be asked for."""
+    scans = cohort()
+    few = scans[scans["modality"].isin(["T2w", "T1w"]) | (scans["split"] != "train")]
+    assert read_config(trained(latents, tmp_path, few, steps=1))["modalities"] == ("T1w", "T2w")
+
+
+def test_mixed_precision_learns_about_the_same(latents: Path, tmp_path: Path) -> None:
+    """bfloat16 keeps 8 bits: the losses agree with single precision's to a few per cent."""
+    full = validation_losses(trained(latents, tmp_path / "full", steps=4))
+    mixed = validation_losses(trained(latents, tmp_path / "bf16", steps=4, precision="bf16-mixed"))
+    np.testing.assert_allclose(mixed, full, rtol=0.05)
+    assert mixed != full

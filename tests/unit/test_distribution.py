@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.evaluation import features as feature_files
@@ -21,12 +21,12 @@ from wfdm.evaluation.distribution import distances, pooled
 from wfdm.evaluation.diversity import draw_pairs, self_similarity
 from wfdm.evaluation.reconstruction import compare
 from wfdm.evaluation.synthesis import synthesis_metrics
-from wfdm.evaluation.tables import read_published
 from wfdm.seeds import generator_for
+from wfdm.tables.published import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published"
 SETTINGS = VolumeSettings(shape=(48, 48, 48), percentiles=(0, 100))
-NETWORK = FeatureNetwork(depth=10, weights=None)
+NETWORK = FeatureSettings(depth=10, weights=None)
 # Rounding of the printed parts and of the printed whole: one unit of the whole's last place.
 LAST_PLACE = {"FID": 1e-7, "MMD": 1e-6, "MS-SSIM": 1e-6}
 TEST_SCANS = {"T1w": 3414, "T2w": 867, "T1Gd": 297, "FLAIR": 815}
@@ -100,10 +100,11 @@ def test_one_scan_has_no_distribution():
 @pytest.mark.parametrize("metric", ["FID", "MMD", "MS-SSIM"])
 def test_pooling_reproduces_table_4_from_tables_12_to_15(model, metric):
     per_modality = [
-        read_published(PUBLISHED, number).set_index("Model") for number in range(12, 16)
+        read_published(PUBLISHED / f"table{number}.csv").set_index("Model")
+        for number in range(12, 16)
     ]
     values = [float(table.loc[model, metric]) for table in per_modality]
-    overall = read_published(PUBLISHED, 4).set_index("Model").loc[model, metric]
+    overall = read_published(PUBLISHED / "table4.csv").set_index("Model").loc[model, metric]
     assert pooled(values, list(TEST_SCANS.values())) == pytest.approx(
         float(overall), abs=LAST_PLACE[metric]
     )
@@ -112,10 +113,10 @@ def test_pooling_reproduces_table_4_from_tables_12_to_15(model, metric):
 @pytest.mark.parametrize("row", range(4))
 def test_pooling_reproduces_table_5_from_tables_16_to_19(row):
     numbers = {"T1w": 16, "T1Gd": 17, "T2w": 18, "FLAIR": 19}
-    overall = read_published(PUBLISHED, 5).iloc[row]
+    overall = read_published(PUBLISHED / "table5.csv").iloc[row]
     for metric in ("FID", "MMD", "MS-SSIM"):
         values = [
-            float(read_published(PUBLISHED, numbers[modality]).iloc[row][metric])
+            float(read_published(PUBLISHED / f"table{numbers[modality]}.csv").iloc[row][metric])
             for modality in TEST_SCANS
         ]
         expected = float(overall[f"Overall {metric}"])
@@ -184,16 +185,16 @@ def test_zscore_is_unbiased_over_the_whole_volume():
     volume = torch.rand(1, 1, 6, 7, 8)
     expected = (volume.numpy() - volume.numpy().mean()) / volume.numpy().std(ddof=1)
     np.testing.assert_allclose(
-        feature_files.normalise(volume, "zscore-volume").numpy(), expected, atol=1e-5
+        feature_files.mapped(volume, "zscore-volume").numpy(), expected, atol=1e-5
     )
-    assert torch.equal(feature_files.normalise(volume, "none"), volume)
+    assert torch.equal(feature_files.mapped(volume, "none"), volume)
     with pytest.raises(UserError, match="constant"):
-        feature_files.normalise(torch.ones(1, 1, 4, 4, 4), "zscore-volume")
+        feature_files.mapped(torch.ones(1, 1, 4, 4, 4), "zscore-volume")
 
 
 def extract(volumes, out, **changes):
     arguments = {"network": NETWORK, "weights": None, "intensity": "zscore-volume"} | changes
-    return feature_files.extract(volumes, settings=SETTINGS, out=out, **arguments)
+    return feature_files.extract(volumes, settings=SETTINGS, out=out, identity="x", **arguments)
 
 
 def test_features_depend_on_their_volume_alone_and_survive_the_disk(tmp_path):
@@ -203,7 +204,7 @@ def test_features_depend_on_their_volume_alone_and_survive_the_disk(tmp_path):
     np.testing.assert_array_equal(whole.values[2], part.values[0])
     assert whole.values.dtype == np.float32
     assert whole.of("T2w").shape == (1, whole.values.shape[1])
-    read = feature_files.read_features(tmp_path / "whole.safetensors")
+    read = feature_files.read_features([tmp_path / "whole.safetensors"])
     np.testing.assert_array_equal(read.values, whole.values)
     assert read.scan_ids == tuple(volumes["scan_id"])
     assert (read.extractor, read.digest) == (whole.extractor, whole.digest)
@@ -211,6 +212,19 @@ def test_features_depend_on_their_volume_alone_and_survive_the_disk(tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == (
         tmp_path / "whole.safetensors"
     ).read_bytes()
+
+
+def test_shards_of_features_are_read_as_one(tmp_path):
+    volumes = write_volumes(tmp_path / "v", ["T1w", "T2w", "T1w"])
+    whole = extract(volumes, tmp_path / "whole.safetensors")
+    parts = [tmp_path / "0.safetensors", tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+    for path, rows in zip(parts, (volumes[2:], volumes[:0], volumes[:2]), strict=True):
+        extract(rows, path)
+    read = feature_files.read_features(parts)
+    np.testing.assert_array_equal(read.values, whole.values)
+    assert (read.scan_ids, read.modalities) == (whole.scan_ids, whole.modalities)
+    with pytest.raises(UserError, match="no volume to extract features from"):
+        feature_files.read_features(parts[1:2])
 
 
 def test_a_generator_is_judged_per_modality_and_overall(tmp_path):
@@ -221,8 +235,8 @@ def test_a_generator_is_judged_per_modality_and_overall(tmp_path):
     truth = extract(real, tmp_path / "real.safetensors")
     fake = extract(made, tmp_path / "made.safetensors")
     table = synthesis_metrics(
-        tmp_path / "real.safetensors",
-        tmp_path / "made.safetensors",
+        [tmp_path / "real.safetensors"],
+        [tmp_path / "made.safetensors"],
         made,
         tmp_path / "means.safetensors",
         2,
@@ -257,14 +271,14 @@ def test_features_of_different_networks_are_refused(tmp_path):
     volumes = write_volumes(tmp_path / "v", ["T1w"] * 2)
     floors.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
     extract(volumes, tmp_path / "a.safetensors")
-    other = FeatureNetwork(depth=10, weights=None, seed=9)
+    other = FeatureSettings(depth=10, weights=None, seed=9)
     extract(volumes, tmp_path / "b.safetensors", network=other)
     arguments = (tmp_path / "means.safetensors", 10, SETTINGS, 1, "wfdm")
     with pytest.raises(UserError, match="extract both again"):
         synthesis_metrics(
-            tmp_path / "a.safetensors", tmp_path / "b.safetensors", volumes, *arguments
+            [tmp_path / "a.safetensors"], [tmp_path / "b.safetensors"], volumes, *arguments
         )
     with pytest.raises(UserError, match="other samples"):
         synthesis_metrics(
-            tmp_path / "a.safetensors", tmp_path / "a.safetensors", volumes[:1], *arguments
+            [tmp_path / "a.safetensors"], [tmp_path / "a.safetensors"], volumes[:1], *arguments
         )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from wfdm.config.preprocess import PreprocessSettings
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
 from wfdm.errors import SessionError
-from wfdm.preprocess.grid import sri24_grid
 from wfdm.preprocess.session import preprocess_session
 from wfdm.preprocess.similarity import resample
 

@@ -1,4 +1,7 @@
-"""Orientation, choice of scans and stable bytes of the figures."""
+"""Orientation, choice of scans, what stands in which cell, and stable bytes of the figures."""
+
+import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -7,17 +10,22 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from wfdm import models
 from wfdm.config.compressors import HaarTransform, WaveletFusion
-from wfdm.config.generators import UNetSettings
-from wfdm.config.stages import ArchitectureStage
+from wfdm.config.denoisers import UNetSettings
+from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
+from wfdm.data.table import write_table
 from wfdm.errors import UserError
-from wfdm.figures import architecture, panels
+from wfdm.figures import architecture, panels, reconstructions
+from wfdm.figures.architecture import System
 from wfdm.figures.reconstructions import figure2
 from wfdm.figures.samples import figure3
-from wfdm.models.unet import Denoiser
+from wfdm.models.compressors import registry
+from wfdm.models.denoisers.unet import Denoiser
+from wfdm.stages import figure1 as figure1_stage
+from wfdm.stages import figure2 as figure2_stage
+from wfdm.stages import figure3 as figure3_stage
 
 SETTINGS = VolumeSettings(shape=(20, 24, 16), percentiles=(0, 100))
 
@@ -65,7 +73,7 @@ class Negative(torch.nn.Module):
 
 
 def test_figure_2_shows_each_compressor_and_is_the_same_every_time(volumes, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "load", lambda folder: Negative())
+    monkeypatch.setattr(reconstructions, "load", lambda folder: Negative())
     draw = [
         figure2({"WF-VAE": "x", "Other": "y"}, volumes, SETTINGS, 1, tmp_path / name, 80)
         for name in ("a", "b")
@@ -75,6 +83,82 @@ def test_figure_2_shows_each_compressor_and_is_the_same_every_time(volumes, tmp_
     assert draw[0][0].read_bytes().startswith(b"%PDF")
     assert b"CreationDate" not in draw[0][0].read_bytes()
     assert imread(draw[0][1]).std() > 0.05
+
+
+def middle(path):
+    """The middle axial slice of a volume file, anterior on top, scaled to [0, 1]."""
+    whole = nib.load(path).get_fdata()
+    return (whole[:, ::-1, 8].T - whole.min()) / (whole.max() - whole.min())
+
+
+def cells_of(monkeypatch):
+    """Catch what a figure is drawn from: cells, rows, columns."""
+    caught = []
+    monkeypatch.setattr(panels, "draw", lambda *given: caught.append(given) or ())
+    return caught
+
+
+def test_figure_2_has_the_input_and_each_reconstruction_in_its_column(
+    volumes, tmp_path, monkeypatch
+):
+    haar = registry.build(HaarTransform(kind="haar", levels=2))
+    found = {"a": Negative(), "b": haar}
+    monkeypatch.setattr(reconstructions, "load", found.get)
+    caught = cells_of(monkeypatch)
+    figure2({"Negative": "a", "Haar": "b"}, volumes, SETTINGS, 1, tmp_path / "x", 80)
+    cells, rows, columns = caught[0][:3]
+    assert columns == ["Input", "Negative", "Haar"]
+    assert rows == ["T1w", "T2w", "T1Gd", "FLAIR"]
+    for row, path in zip(cells, volumes["path"], strict=False):
+        for cell, wanted in zip(row, (middle(path), 1 - middle(path), middle(path)), strict=True):
+            np.testing.assert_allclose(cell, wanted, atol=1e-5)
+    assert cells[2:] == [(None, None, None)] * 2
+
+
+def test_figure_3_has_the_sample_of_the_scans_own_request(volumes, tmp_path, monkeypatch):
+    caught = cells_of(monkeypatch)
+    t1, t2 = volumes["path"]
+    swapped = volumes.assign(path=[t2, t1])  # told apart: the T1w request got the other volume
+    figure3({"WFDM": swapped, "Noise": swapped[1:]}, volumes, SETTINGS, 1, tmp_path / "x", 80)
+    cells, _, columns = caught[0][:3]
+    assert columns == ["Real", "WFDM", "Noise"]
+    for row, wanted in zip(cells, ((t1, t2, None), (t2, t1, t1)), strict=False):
+        for cell, path in zip(row, wanted, strict=True):
+            if path is None:
+                assert cell is None
+            else:
+                np.testing.assert_allclose(cell, middle(path), atol=1e-5)
+
+
+def test_the_stages_draw_test_scans_under_their_labels(volumes, tmp_path, monkeypatch):
+    table, splits = tmp_path / "volumes.tsv", tmp_path / "splits.tsv"
+    more = volumes.assign(scan_id=volumes["scan_id"].str.replace("sub-1", "sub-2"))
+    every = pd.concat([volumes, more.assign(path="missing.nii.gz")])
+    write_table(every, table)
+    split = every[["scan_id"]].assign(person=["p", "p", "q", "q"])
+    write_table(split.assign(split=["test", "test", "train", "train"], leak=""), splits)
+    folder = tmp_path / "dwt-2"
+    registry.save(folder, registry.build(HaarTransform(kind="haar", levels=2)))
+    study = Study()
+    two, three = figure2_stage.Settings.of(study), figure3_stage.Settings.of(study)
+    assert (two.dpi, two.seed, two.volume) == (200, 42, study.volume)
+    small = {"volume": SETTINGS, "dpi": 40}
+    two, three = two.model_copy(update=small), three.model_copy(update=small)
+    columns = [f"dwt-2={folder / 'model.safetensors'}"]
+    out, label = tmp_path / "figure2.pdf", ["dwt-2=Two stages"]
+    figure2_stage.run(two, columns, table, splits, out, label)
+    assert out.read_bytes().startswith(b"%PDF") and out.with_suffix(".png").is_file()
+    record = json.loads((tmp_path / "figure2.pdf.prov.json").read_text())
+    assert set(record["outputs"]) == {str(out), str(out.with_suffix(".png"))}
+    assert record["settings"]["labels"] == {"dwt-2": "Two stages"}
+    third = tmp_path / "figure3.pdf"
+    figure3_stage.run(three, [f"wfdm={table}"], table, splits, third, ["wfdm=Ours"])
+    assert third.read_bytes().startswith(b"%PDF") and third.with_suffix(".png").is_file()
+    caught = []
+    monkeypatch.setattr(panels, "draw", lambda *given: caught.append(given) or [out])
+    figure2_stage.run(two, columns, table, splits, out, label)
+    figure3_stage.run(three, [f"wfdm={table}"], table, splits, third, ["wfdm=Ours"])
+    assert [given[2] for given in caught] == [["Input", "Two stages"], ["Real", "Ours"]]
 
 
 def test_figure_3_changes_with_a_sample_and_leaves_missing_ones_empty(volumes, tmp_path):
@@ -89,11 +173,9 @@ def test_figure_3_changes_with_a_sample_and_leaves_missing_ones_empty(volumes, t
 
 
 @pytest.fixture(scope="module")
-def small() -> ArchitectureStage:
-    return ArchitectureStage(
-        label="WFDM",
+def small() -> System:
+    return System(
         compressor="WF-SA-VAE",
-        volume=VolumeSettings(shape=(32, 48, 32)),
         architecture=WaveletFusion(
             kind="wavelet-fusion",
             channels=(16, 32),
@@ -101,19 +183,20 @@ def small() -> ArchitectureStage:
             attention=True,
             norm_groups=8,
         ),
-        unet=UNetSettings(
+        generator="WFDM",
+        network=UNetSettings(
             channels=(16, 32), attention=(False, True), head_channels=8, norm_groups=8
         ),
-        sampling_steps=5,
-        dpi=60,
+        steps=5,
+        shape=(32, 48, 32),
     )
 
 
 def test_figure_1_shows_the_shapes_that_the_model_makes(small):
     with torch.device("meta"):
-        module = models.build(small.architecture)
-        boxes, arrows = architecture.compression(module, small.volume.shape)
-        denoiser = Denoiser(small.unet, 4, load_schema())
+        module = registry.build(small.architecture)
+        boxes, arrows = architecture.compression(module, small.shape)
+        denoiser = Denoiser(small.network, 4, load_schema())
         lower, _ = architecture.diffusion(denoiser, small, (4, 8, 12, 8))
     half, quarter = (16, 24, 16), (8, 12, 8)
     assert boxes["c1"].shape == (8, *half) and boxes["c2"].shape == (32, *quarter)
@@ -125,15 +208,43 @@ def test_figure_1_shows_the_shapes_that_the_model_makes(small):
     assert {end for pair in arrows for end in pair} == set(boxes)
     assert lower["down 1"].shape == lower["up 1"].shape == (16, *quarter)
     assert lower["down 2"].shape == lower["up 2"].shape == (32, 4, 6, 4)
+    assert lower["meta"].shape == (8 * 16,)  # time and modality, beside the metadata
+    assert "5 steps" in lower["z"].title and "25 fields" in lower["meta"].title
 
 
 def test_figure_1_follows_the_settings(small, tmp_path):
     plain = small.architecture.model_copy(update={"attention": False})
-    other = small.model_copy(update={"architecture": plain})
+    other = replace(small, architecture=plain)
     made = [
-        bytes_of(architecture.figure1(stage, tmp_path / "1")) for stage in (small, small, other)
+        bytes_of(architecture.figure1(system, tmp_path / "1", 60))
+        for system in (small, small, other, replace(small, generator="Another"))
     ]
-    assert made[0] == made[1] != made[2]
-    haar = small.model_copy(update={"architecture": HaarTransform(kind="haar", levels=2)})
+    assert made[0] == made[1]
+    assert made[0] != made[2] and made[0] != made[3]
+
+
+def test_figure_1_refuses_what_it_cannot_draw(small, tmp_path):
+    haar = replace(small, architecture=HaarTransform(kind="haar", levels=2))
     with pytest.raises(UserError, match="figure 1 shows wavelet fusion"):
-        architecture.figure1(haar, tmp_path / "1")
+        architecture.figure1(haar, tmp_path / "1", 60)
+    odd = replace(small, shape=(32, 36, 32))  # a latent side of 9 cannot be halved
+    with pytest.raises(UserError, match=r"2 levels .* divide by 2, but the latent is \(8, 9, 8\)"):
+        architecture.figure1(odd, tmp_path / "1", 60)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_stage_of_figure_1_draws_the_studys_generator(small, tmp_path):
+    study = Study()
+    names = {"generator": "wfdm", "denoiser": "wfdm", "compressor": "wf-sa-vae"}
+    settings = figure1_stage.Settings.of(study, **names)
+    assert settings.architecture == study.compressors["wf-sa-vae"].architecture
+    assert (settings.network, settings.steps) == (study.denoisers["wfdm"].network, 50)
+    smaller = {"shape": small.shape, "network": small.network, "dpi": 60}
+    drawn = figure1_stage.Settings.parse(settings.model_copy(update=smaller).model_dump_json())
+    out = tmp_path / "figure1.pdf"
+    figure1_stage.run(drawn, "WF-SA-VAE", "WFDM", out)
+    system = replace(small, architecture=settings.architecture, steps=50)
+    direct = architecture.figure1(system, tmp_path / "direct", 60)
+    assert bytes_of(direct) == bytes_of([out, out.with_suffix(".png")])
+    record = json.loads((tmp_path / "figure1.pdf.prov.json").read_text())
+    assert set(record["outputs"]) == {str(out), str(out.with_suffix(".png"))}

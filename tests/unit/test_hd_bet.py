@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from wfdm.config.preprocess import HdBetSettings
-from wfdm.preprocess import hd_bet
-from wfdm.preprocess.grid import sri24_grid
+from wfdm.data.grid import sri24_grid
+from wfdm.preprocess.extraction import hd_bet
 
 BASE = 2  # channels of the first level; the real networks have 21
 

@@ -9,9 +9,9 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from wfdm.data.grid import Grid
 from wfdm.data.volumes import read_image
 from wfdm.errors import UserError
-from wfdm.preprocess.grid import Grid
 from wfdm.preprocess.similarity import resample
 
 SHAPE = (44, 52, 40)
@@ -181,11 +181,11 @@ def test_a_header_that_promises_more_than_the_file_holds(tmp_path):
         read_image(path)
 
 
-def test_a_file_without_orientation_is_read_with_a_warning(head, tmp_path, capsys):
+def test_a_file_without_orientation_is_read_with_a_warning(head, tmp_path, caplog):
     image = nib.Nifti1Image(np.asarray(head.dataobj), head.affine)
     image.set_sform(None, code=0)
     image.set_qform(None, code=0)
     nib.save(image, tmp_path / "lost.nii")
     assert read_image(tmp_path / "lost.nii").shape == SHAPE
-    told = capsys.readouterr().err
+    (told,) = caplog.messages
     assert "lost.nii" in told and "left and right" in told and len(told.splitlines()) == 1

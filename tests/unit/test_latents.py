@@ -22,18 +22,15 @@ from tests.unit.stage_b import (
     write_volumes,
 )
 from wfdm.config.compressors import WaveletFusion
+from wfdm.data.shards import in_shard, shard_of, shard_path
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
-from wfdm.models.registry import build, save
-from wfdm.training.latents import (
-    Latents,
-    LatentSpace,
-    encode_shard,
-    in_shard,
-    merge,
-    read_space,
-    shard_path,
-)
+from wfdm.latents import encode
+from wfdm.latents.cache import Latents, merge
+from wfdm.latents.compressor import load_compressor
+from wfdm.latents.encode import encode_shard
+from wfdm.latents.space import LatentSpace, read_space
+from wfdm.models.compressors.registry import build, save
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +44,21 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
 def test_shards_divide_the_scans(scan_ids: set[str], shards: int) -> None:
     parts = [in_shard(scan_ids, shard, shards) for shard in range(shards)]
     assert sorted(chain.from_iterable(parts)) == sorted(scan_ids)
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(st.sets(st.text("abc/", min_size=1, max_size=6), min_size=1), st.integers(1, 9))
+def test_who_leaves_moves_nobody(scan_ids: set[str], shards: int) -> None:
+    gone, *left = sorted(scan_ids)
+    for shard in range(shards):
+        before = [scan for scan in in_shard(scan_ids, shard, shards) if scan != gone]
+        assert in_shard(left, shard, shards) == before
+
+
+def test_shards_are_of_about_one_size() -> None:
+    """29,139 sessions in 64 shards: binomial, so all within 5 standard deviations of the mean."""
+    names = [f"DATASET/sub-{number}" for number in range(29_139)]
+    sizes = np.bincount([shard_of(name, 64) for name in names], minlength=64)
+    assert (abs(sizes - 29_139 / 64) < 5 * math.sqrt(29_139 / 64)).all()
 
 
 def test_a_shard_that_is_not_there_is_told() -> None:
@@ -104,11 +115,11 @@ def test_description_moves_with_the_results(encoded: tuple[Path, pd.DataFrame]) 
 def test_another_compressor_is_refused(tmp_path: Path) -> None:
     folder = encode_all(tmp_path, cohort())
     space = read_space(folder)
-    space.load_compressor()
+    load_compressor(space)
     with open(Path(space.compressor) / "model.safetensors", "ab") as file:
         file.write(b"\0")
     with pytest.raises(UserError, match="not the compressor that made the latents"):
-        space.load_compressor()
+        load_compressor(space)
 
 
 def test_missing_pieces_are_told(encoded: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
@@ -122,7 +133,7 @@ def test_missing_pieces_are_told(encoded: tuple[Path, pd.DataFrame], tmp_path: P
 def test_zero_latents_are_refused(tmp_path: Path) -> None:
     scans = cohort()
     folder = encode_all(tmp_path, scans, shards=1)
-    file = shard_path(folder, 0, ".npy")
+    file = shard_path(folder, 0, 1, ".npy")
     np.save(file, np.zeros_like(np.load(file)))
     with pytest.raises(UserError, match="every latent is zero"):
         merge(folder, 1, scans, haar_compressor(tmp_path / "c"), VOLUME.shape, SPACING)
@@ -140,5 +151,47 @@ def test_latents_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     scans = cohort().head(1)
     volumes = write_volumes(tmp_path, scans)
     with pytest.raises(UserError, match=r"ALPHA/sub-00_T1w.*half precision"):
-        encode_shard(tmp_path / "c", volumes, 0, 1, VOLUME, tmp_path / "z", threads=1)
-    assert not list((tmp_path / "z").iterdir())
+        encode_shard(tmp_path / "c", volumes, 0, 1, VOLUME, tmp_path / "z", "identity")
+    assert not [path for path in (tmp_path / "z").iterdir() if not path.name.startswith(".")]
+
+
+def test_what_a_killed_run_encoded_is_kept(tmp_path: Path, monkeypatch) -> None:
+    """Killed at the third scan of four, it encodes the two that are left, to the same bytes."""
+    scans = cohort().head(4)
+    volumes, compressor = write_volumes(tmp_path, scans), haar_compressor(tmp_path / "c")
+    encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "whole", "identity")
+    read, seen = encode.load_standardised, []
+
+    def dies(path, settings):
+        seen.append(path)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return read(path, settings)
+
+    monkeypatch.setattr(encode, "load_standardised", dies)
+    with pytest.raises(KeyboardInterrupt):
+        encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "cut", "identity")
+    encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "cut", "identity")
+    assert len(seen) == 3 + 2
+    for suffix in (".npy", ".tsv"):
+        whole, cut = (shard_path(tmp_path / name, 0, 1, suffix) for name in ("whole", "cut"))
+        assert cut.read_bytes() == whole.read_bytes()
+    assert not list((tmp_path / "cut").glob(".partial*"))
+
+
+def test_what_other_settings_encoded_is_not_kept(tmp_path: Path, monkeypatch) -> None:
+    scans = cohort().head(2)
+    volumes, compressor = write_volumes(tmp_path, scans), haar_compressor(tmp_path / "c")
+    read, seen = encode.load_standardised, []
+
+    def counted(path, settings):
+        seen.append(path)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return read(path, settings)
+
+    monkeypatch.setattr(encode, "load_standardised", counted)
+    with pytest.raises(KeyboardInterrupt):
+        encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "z", "one")
+    encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "z", "other")
+    assert len(seen) == 2 + 2

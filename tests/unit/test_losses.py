@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -19,17 +21,17 @@ from wfdm.config.compressors import (
     VectorQuantised,
     WaveletFusion,
 )
-from wfdm.config.features import FeatureNetwork, LpipsNetwork
-from wfdm.config.stages import TrainCompressorStage
+from wfdm.config.features import FeatureSettings, LpipsSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data import volumes as volume_files
 from wfdm.errors import UserError
-from wfdm.models import feature_network, lpips
-from wfdm.models.compressor import kl
-from wfdm.provenance.records import sha256_of
-from wfdm.training import compressor, losses, scans
+from wfdm.models.compressors.base import kl
+from wfdm.models.features import lpips, medicalnet
+from wfdm.provenance.digests import sha256_of
+from wfdm.training import compressor, losses
+from wfdm.training import crops as scans
 
-STAND_IN = FeatureNetwork(depth=10, weights=None, seed=3)
+STAND_IN = FeatureSettings(depth=10, weights=None, seed=3)
 SHAPE = (32, 32, 24)
 QUICK = {  # where the terms are not what is tested
     "perceptual": PerceptualSettings(network=None),
@@ -43,7 +45,7 @@ def rand(*shape, seed=0):
 
 @pytest.fixture(scope="module")
 def network():
-    return feature_network.build(STAND_IN, None)[0]
+    return medicalnet.build(STAND_IN, None)[0]
 
 
 def test_kl_is_torchs_summed_over_the_latent_and_averaged_over_the_batch():
@@ -82,11 +84,11 @@ def test_the_perceptual_loss_is_a_distance_that_sees_brightness_and_blur(network
 def test_the_stand_in_is_drawn_from_its_seed_alone(network):
     torch.manual_seed(9)
     before = torch.get_rng_state()
-    again, name, digest = feature_network.build(STAND_IN, None)
+    again, name, digest = medicalnet.build(STAND_IN, None)
     assert torch.equal(torch.get_rng_state(), before)
     assert name == "medicalnet-resnet10-random-seed3"
-    assert digest == feature_network.digest(network.backbone)
-    other = feature_network.build(STAND_IN.model_copy(update={"seed": 4}), None)
+    assert digest == medicalnet.digest(network.backbone)
+    other = medicalnet.build(STAND_IN.model_copy(update={"seed": 4}), None)
     assert other[2] != digest
     assert not again.train().backbone.bn1.training
     assert not any(p.requires_grad for p in again.parameters())
@@ -96,16 +98,16 @@ def test_real_weights_are_medmetrics(network, tmp_path):
     file, x = tmp_path / "resnet_10.pth", rand(2, 1, *SHAPE)
     state = {f"module.{name}": value for name, value in network.backbone.state_dict().items()}
     torch.save({"state_dict": state}, file)
-    settings = FeatureNetwork(depth=10, weights="medicalnet-resnet10")
-    loaded, name, digest = feature_network.build(settings, file)
+    settings = FeatureSettings(depth=10, weights="medicalnet-resnet10")
+    loaded, name, digest = medicalnet.build(settings, file)
     assert name == "medicalnet-resnet10"
-    assert digest == feature_network.digest(network.backbone)
+    assert digest == medicalnet.digest(network.backbone)
     oracle = MedicalNetFeatureExtractor.from_pretrained(depth=10, weights_path=str(file))
     torch.testing.assert_close(loaded.pooled(x), oracle(x))
     with pytest.raises(UserError, match="does not hold a MedicalNet ResNet-18"):
-        feature_network.build(settings.model_copy(update={"depth": 18}), file)
+        medicalnet.build(settings.model_copy(update={"depth": 18}), file)
     with pytest.raises(UserError, match="settings name the weights"):
-        feature_network.build(settings, None)
+        medicalnet.build(settings, None)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def cohort(tmp_path_factory):
     return pd.DataFrame(rows)
 
 
-def stage(**changes) -> TrainCompressorStage:
+def stage(**changes) -> compressor.Task:
     training = CompressorTraining(
         steps=10,
         crop=(16, 16, 16),
@@ -137,7 +139,7 @@ def stage(**changes) -> TrainCompressorStage:
     architecture = WaveletFusion(
         kind="wavelet-fusion", channels=(8, 8), wavelet_channels=8, norm_groups=4
     )
-    return TrainCompressorStage(
+    return compressor.Task(
         seed=1,
         name="tiny",
         volume=VolumeSettings(shape=SHAPE),
@@ -272,11 +274,11 @@ def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
     torch.save(backbone, tmp_path / "backbone.pth")
     heads = {f"lin{i}.model.1.weight": torch.rand(1, len(h), 1, 1) for i, h in enumerate(net.heads)}
     torch.save(heads, tmp_path / "heads.pth")
-    settings = PerceptualSettings(network=None, lpips=LpipsNetwork(every=4))
+    settings = PerceptualSettings(network=None, lpips=LpipsSettings(every=4))
     files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
     cube = VolumeSettings(shape=(32, 32, 32))
     big = stage(steps=2, validate_every=1, crop=cube.shape, perceptual=settings)
-    big = big.model_copy(update={"volume": cube})
+    big = replace(big, volume=cube)
     compressor.train_compressor(big, cohort, files, 1, 0, "identity")
     history = pd.read_csv(tmp_path / "history.csv")
     assert (history["perceptual"] > 0).all()

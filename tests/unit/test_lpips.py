@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from wfdm.config.features import LpipsNetwork
+from wfdm.config.features import LpipsSettings
 from wfdm.data.assets import find, retrieve
 from wfdm.errors import UserError
-from wfdm.models import lpips
+from wfdm.models.features import lpips
 from wfdm.models.weights import read_state
 
 # Numbers of trainable values in torchvision's `alexnet().features` and `vgg16().features`.
@@ -30,13 +30,13 @@ def heads() -> dict[str, Path]:
     return found
 
 
-def stand_in(name: str, folder) -> tuple[LpipsNetwork, nn.Sequential]:
+def stand_in(name: str, folder) -> tuple[LpipsSettings, nn.Sequential]:
     """Write random weights as torchvision's file has them, classifier and all."""
     torch.manual_seed(0)
     features = lpips.Lpips(name).features
     state = {f"features.{key}": value for key, value in features.state_dict().items()}
     torch.save(state | {"classifier.1.weight": torch.zeros(2)}, folder / f"{name}-backbone.pth")
-    return LpipsNetwork(backbone=name), features
+    return LpipsSettings(backbone=name), features
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from wfdm.data.metadata import (
     ImplausibleValueError,
     age_group_of,
+    canonical,
     decode,
     encode,
     load_schema,
-    normalise,
     statistics_of,
 )
 from wfdm.errors import UserError
@@ -75,12 +75,12 @@ def test_unknown_spelling_names_scan_field_and_value():
 @pytest.mark.parametrize("value", ["0", "80.9", "115.6"])
 def test_implausible_numbers_are_refused(value):
     with pytest.raises(ImplausibleValueError, match="BMI is"):
-        normalise(FIELDS["BMI"], value, "here")
+        canonical(FIELDS["BMI"], value, "here")
 
 
 def test_a_word_is_no_number():
     with pytest.raises(UserError, match="age is 'old'"):
-        normalise(FIELDS["age"], "old", "here")
+        canonical(FIELDS["age"], "old", "here")
 
 
 # Every raw spelling that BrainScape's lists hold, by field.
@@ -113,15 +113,15 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_raw_spellings(name):
-    for canonical, spellings in SPELLINGS[name].items():
+    for wanted, spellings in SPELLINGS[name].items():
         for raw in spellings.split():
-            assert normalise(FIELDS[name], raw, "here") == canonical
+            assert canonical(FIELDS[name], raw, "here") == wanted
 
 
 @pytest.mark.parametrize("raw", ["20-40", "20", "30-25", "101-104", "old"])
 def test_age_groups_that_no_bin_holds(raw):
     with pytest.raises(UserError, match=f"age_group is '{raw}'"):
-        normalise(FIELDS["age_group"], raw, "here")
+        canonical(FIELDS["age_group"], raw, "here")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wfdm.config.data import SplitSettings
+from wfdm.config.cohort import SplitSettings
 from wfdm.data.people import Alias, read_aliases, resolve
 from wfdm.data.split import divide
 from wfdm.errors import UserError
@@ -111,7 +111,8 @@ def test_a_person_that_the_source_names():
 def test_an_alias_that_joins_nobody_is_noted():
     _, shared, notes = resolve(scans("A/1", "A/2"), [ids("A/1", "A/9")])
     assert shared.empty
-    assert [note.reason for note in notes] == ["alias 'A/1 A/9' joins nobody who is here"]
+    reasons = [note.reason for note in notes]
+    assert reasons == ["alias 'A/1 A/9' joins no two subjects of this study"]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wfdm.config.data import PhantomDataset, PhantomSource
-from wfdm.data import acquisition, anatomy
+from wfdm.config.cohort import PhantomDataset, PhantomSource
 from wfdm.data.sources import phantom
 from wfdm.data.table import check_scans
 from wfdm.errors import UserError
+from wfdm.phantom import acquisition, anatomy, contrasts
 
 SHAPE = (180, 210, 160)
 CENTRE = np.array([90.0, 104.0, 82.0])
@@ -262,7 +262,7 @@ def test_contrasts_order_the_tissues(template, masks, still):
     rng = np.random.default_rng
     mean = {
         modality: {
-            name: float(np.median(acquisition.contrast(template, still, modality, rng(1))[where]))
+            name: float(np.median(contrasts.contrast(template, still, modality, rng(1))[where]))
             for name, where in inner.items()
         }
         for modality in ("T1w", "T2w", "T1Gd", "FLAIR")
@@ -273,7 +273,7 @@ def test_contrasts_order_the_tissues(template, masks, still):
     t1, gd = mean["T1w"], mean["T1Gd"]
     assert gd["wm"] - gd["gm"] < 0.75 * (t1["wm"] - t1["gm"])
     # Blood with contrast agent is brighter than all tissue, in a few percent of the brain.
-    agent = acquisition.contrast(template, still, "T1Gd", rng(1))[masks["brain"]]
+    agent = contrasts.contrast(template, still, "T1Gd", rng(1))[masks["brain"]]
     assert 0.01 < (agent > 1.5).mean() < 0.08
 
 
@@ -281,14 +281,14 @@ def test_a_lesion_looks_as_a_tumour_does(template):
     person = anatomy.draw_anatomy(template, np.random.default_rng(4), 40, False, True)
     box, maps = anatomy.lesion_maps(template, person.lesion)
     signal = {
-        m: acquisition.contrast(template, person, m, np.random.default_rng(0))[box]
+        m: contrasts.contrast(template, person, m, np.random.default_rng(0))[box]
         for m in ("T1w", "T2w", "T1Gd", "FLAIR")
     }
     core, rim, oedema = maps["core"] > 0.95, maps["rim"] > 0.6, maps["oedema"] > 0.6
     assert min(core.sum(), rim.sum(), oedema.sum()) > 200
     assert signal["T1Gd"][rim].mean() > 1.3 > 2.5 * signal["T1Gd"][core].mean()
     assert signal["T1w"][core].mean() < 0.6 < signal["T1w"][oedema].mean() < 0.85
-    wm_t2, wm_flair = acquisition.INSIDE["T2w"][3], acquisition.INSIDE["FLAIR"][3]
+    wm_t2, wm_flair = contrasts.INSIDE["T2w"][3], contrasts.INSIDE["FLAIR"][3]
     assert signal["T2w"][oedema].mean() > wm_t2 + 0.3
     assert signal["FLAIR"][oedema].mean() > wm_flair + 0.2
 

@@ -1,7 +1,6 @@
 """Preprocessing of one session, against moves that are known and against ANTs' own resampling."""
 
 import json
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -11,12 +10,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from wfdm.config.preprocess import PreprocessSettings
+from wfdm.data.grid import Grid, sri24_grid
 from wfdm.data.volumes import read_image
 from wfdm.errors import SessionError, UserError
-from wfdm.preprocess import brain_extraction, transforms
-from wfdm.preprocess.brain_extraction import Extractor, Resources, extractor_of
+from wfdm.preprocess import transforms
 from wfdm.preprocess.derivatives import session_paths
-from wfdm.preprocess.grid import Grid, sri24_grid
+from wfdm.preprocess.extraction import extractors as brain_extraction
+from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.registration import Rigid, region_around, rigid
 from wfdm.preprocess.session import dice, preprocess_session
@@ -171,11 +171,6 @@ def test_transform_file_is_what_ants_applies(head, tmp_path):
     inside = resample(nib.Nifti1Image(np.ones(native.shape), native.affine), matrix, grid) == 1
     assert inside.mean() > 0.5
     np.testing.assert_allclose(ours[inside], theirs.numpy()[inside], atol=0.05)
-
-
-def test_ants_is_imported_without_leaving_stand_ins():
-    transforms.ants()
-    assert not [n for n, m in sys.modules.items() if isinstance(m, transforms._Absent)]
 
 
 def test_intensity_is_the_percentile_formula():

@@ -1,6 +1,7 @@
 """Flags, page, exclusions and policy, on records as `wfdm preprocess` writes them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,17 +10,18 @@ from scipy.stats import median_abs_deviation
 
 from wfdm.config.preprocess import QualitySettings
 from wfdm.data.exclusions import kept, read_exclusions
+from wfdm.data.sessions import sessions_of
 from wfdm.errors import UserError
-from wfdm.preprocess.quality import collect, flag, robust_z
-from wfdm.preprocess.quality_page import page
-from wfdm.preprocess.volumes_table import enforce, gather
+from wfdm.preprocess.quality.numbers import collect, flag, robust_z
+from wfdm.preprocess.quality.page import page
+from wfdm.preprocess.quality.volumes_table import enforce, gather
 
 
 def row(subject: str, dataset: str = "A") -> dict[str, str]:
     return {
         "scan_id": f"{dataset}/sub-{subject}_T1w",
         **{"dataset": dataset, "subject": subject, "session": "", "group": "0"},
-        "modality": "T1w",
+        **{"modality": "T1w", "path": f"{subject}.nii.gz", "state": "raw"},
     }
 
 
@@ -63,6 +65,11 @@ def study(tmp_path):
     return rows, tmp_path
 
 
+def records(rows, root) -> dict[str, Path]:
+    """The record of each session, by key, as the tables of the shards list them."""
+    return {key: each.record(root, "preproc") for key, each in sessions_of(rows).items()}
+
+
 def test_robust_z_is_iglewicz_and_hoaglin():
     values = np.random.default_rng(1).normal(5, 2, 50)
     expected = (values - np.median(values)) / median_abs_deviation(values, scale="normal")
@@ -79,7 +86,7 @@ def test_robust_z_is_iglewicz_and_hoaglin():
 
 def test_the_worst_come_first_and_only_the_odd_are_flagged(study):
     rows, root = study
-    table = flag(collect(rows, root, root / "logs"), QualitySettings())
+    table = flag(collect(rows, records(rows, root), root / "logs"), QualitySettings().z)
     assert table["session"][0] == "A/sub-7" and table["status"][0] == "failed"
     assert set(table["session"][1:3]) == {"A/sub-3", "A/sub-9"}
     flags = table.set_index("session")["flags"]
@@ -92,7 +99,7 @@ def test_the_worst_come_first_and_only_the_odd_are_flagged(study):
 def test_the_page_links_pictures_and_logs_and_escapes_text(study):
     rows, root = study
     settings = QualitySettings(exclusions="my exclusions.tsv")
-    table = flag(collect(rows, root / "", root / "logs"), settings)
+    table = flag(collect(rows, records(rows, root), root / "logs"), settings.z)
     html = page(table, root / "quality.html", "my <study>", settings.z, settings.exclusions)
     assert "my &lt;study&gt;" in html and "cut &lt;short&gt;" in html
     assert 'href="logs/A/sub-7/anat/sub-7.log"' in html and html.count("<img ") == 11
@@ -101,11 +108,11 @@ def test_the_page_links_pictures_and_logs_and_escapes_text(study):
 
 def test_gather_leaves_failed_sessions_out(study):
     rows, root = study
-    assert list(gather(rows, root)["scan_id"]) == sorted(
+    assert list(gather(rows, records(rows, root))["scan_id"]) == sorted(
         scan["scan_id"] for scan in rows if scan["subject"] != "7"
     )
     with pytest.raises(UserError, match="A/sub-99: not preprocessed"):
-        gather([*rows, row("99")], root)
+        gather([*rows, row("99")], records(rows, root))
 
 
 TABLE = pd.DataFrame(
@@ -141,7 +148,7 @@ def test_exclusions_name_scans_or_sessions(tmp_path):
     [
         ("scan\treason\n", "must be 'key' and 'reason'"),
         ("key\treason\nA/sub-1\t \n", "A/sub-1: no reason given"),
-        ("key\treason\nA/sub-1\ta\nA/sub-1\tb\n", "A/sub-1 stands twice"),
+        ("key\treason\nA/sub-1\ta\nA/sub-1\tb\n", "A/sub-1 is listed twice"),
         ("key\treason\nA/sub-8\tmoved\n", "'A/sub-8' is no scan or session"),
     ],
 )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
-from wfdm.preprocess.brain_extraction import Resources
-from wfdm.preprocess.grid import sri24_grid
+from wfdm.data.grid import sri24_grid
+from wfdm.preprocess.extraction.extractors import Resources
 from wfdm.preprocess.session import preprocess_session
 
 ROOT = Path(__file__).parents[2]

@@ -20,6 +20,7 @@ from wfdm.evaluation.reconstruction import (
     evaluate_compressor,
     ms_ssim_kernel,
 )
+from wfdm.models.compressors import registry
 
 SHAPE = (48, 48, 48)
 SETTINGS = VolumeSettings(shape=SHAPE, percentiles=(0, 100))
@@ -103,7 +104,7 @@ class Offset(torch.nn.Module):
 
 
 def test_every_scan_is_compared_with_its_own_reconstruction(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "load", lambda folder: Offset())
+    monkeypatch.setattr(registry, "load", lambda folder: Offset())
     made = {f"A/sub-{i}_T1w": in_unit_range(noise(i)) for i in (1, 2)}
     volumes = pd.DataFrame(
         [
@@ -111,7 +112,7 @@ def test_every_scan_is_compared_with_its_own_reconstruction(tmp_path, monkeypatc
             for index, (key, volume) in enumerate(made.items())
         ]
     )
-    table = evaluate_compressor("unused", volumes, SETTINGS)
+    table = evaluate_compressor("unused", volumes, SETTINGS, tmp_path / "m.csv", "x")
     assert tuple(table.columns) == (*COLUMNS, *LATENT)
     assert list(table["scan_id"]) == list(made)
     assert table["LPIPS"].isna().all()
@@ -129,7 +130,9 @@ def test_rounded_haar_filters_explain_the_papers_wavelet_rows(tmp_path):
     models.save(tmp_path, models.build(architecture))
     volume = in_unit_range(noise(4))
     scan = {"scan_id": "A/sub-1_T1w", "modality": "T1w", "path": write(tmp_path, "v", volume)}
-    row = evaluate_compressor(tmp_path, pd.DataFrame([scan]), SETTINGS).iloc[0]
+    row = evaluate_compressor(
+        tmp_path, pd.DataFrame([scan]), SETTINGS, tmp_path / "m.csv", "x"
+    ).iloc[0]
     error = (8 * 0.3536**2 - 1) * volume.astype(np.float64)
     assert row["PSNR"] == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=0.02)
     assert row["SSIM"] == pytest.approx(1, abs=1e-4)
@@ -161,7 +164,8 @@ def test_mean_volumes_equal_numpy_means_and_survive_the_disk(cohort, tmp_path):
 def test_floor_rows_score_the_means(cohort, tmp_path):
     volumes, arrays = cohort
     means = floors.mean_volumes(volumes[:2], SETTINGS, tmp_path / "means.safetensors")
-    table = floors.mean_volume_rows(means, volumes, SETTINGS).set_index(["reference", "scan_id"])
+    rows = floors.mean_volume_rows(means, volumes, SETTINGS, tmp_path / "m.csv", "x")
+    table = rows.set_index(["reference", "scan_id"])
     error = np.mean((arrays[:2].mean(0) - arrays[2]) ** 2)
     row = table.loc[(floors.SAME_ANSWER, "A/sub-2_T2w")]
     assert row["MSE"] == pytest.approx(error, rel=1e-4)

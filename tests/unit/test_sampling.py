@@ -14,34 +14,25 @@ from hypothesis import strategies as st
 from monai.networks.schedulers import RFlowScheduler
 from monai.networks.schedulers.rectified_flow import timestep_transform
 
-from tests.unit.stage_b import (
-    SPACING,
-    STATISTICS,
-    VOLUME,
-    cohort,
-    encode_all,
-    sample_stage,
-    training_stage,
-)
-from wfdm.data.table import read_table
+from tests.unit.stage_b import SPACING, VOLUME, cohort, encode_all, train
+from wfdm.config.denoisers import RectifiedFlowSettings
+from wfdm.data.metadata import load_schema
+from wfdm.data.table import columns, read_table, write_table
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
+from wfdm.generators import Request, decoded_noise, folder, load
+from wfdm.generators.latent_diffusion import LatentDiffusion, start_noise
+from wfdm.generators.protocol import Generator
+from wfdm.generators.write import sidecar, write_samples
 from wfdm.models.haar import inverse
-from wfdm.sampling.generate import (
-    Generator,
-    Request,
-    generate,
-    load_generator,
-    noise_generator,
-    start_noise,
-)
-from wfdm.sampling.samplers import euler, interpolate
-from wfdm.sampling.schedules import rflow_times, spatial_voxels, time_shift
-from wfdm.sampling.write import describe_sample, sample_request, sample_shard, write_sample
-from wfdm.training.diffusion import train_diffusion
+from wfdm.processes.rflow import noised, sampling_times, target, time_shift, training_times
+from wfdm.processes.samplers import euler
+from wfdm.stages import sample_test
 
 STUDY = (4, 48, 56, 40)
 STEPS = 3
+RFLOW = RectifiedFlowSettings()
+CODE = "fingerprint"
 
 
 # --- schedules ------------------------------------------------------------------------------
@@ -65,7 +56,7 @@ def test_times_are_monais_with_spatial_voxels() -> None:
     """MONAI rounds its times to half precision: 0.25 of 1000 is the most that may differ."""
     scheduler = RFlowScheduler(use_discrete_timesteps=False, use_timestep_transform=True)
     scheduler.set_timesteps(50, input_img_size_numel=48 * 56 * 40)
-    ours = rflow_times(50, spatial_voxels(STUDY), 32768)
+    ours = sampling_times(50, STUDY, RFLOW)
     assert len(ours) == 51 and ours[-1] == 0
     assert (1000 * ours[:-1] - scheduler.timesteps).abs().max() <= 0.25
     assert abs(1000 * float(ours[25]) - 597.7) < 0.1  # r = 1.486, not 2.359 with channels
@@ -77,14 +68,29 @@ def test_times_are_monais_with_spatial_voxels() -> None:
 def test_interpolation_is_monais() -> None:
     x0, noise, t = torch.randn(2, 3, 4, 4, 4), torch.randn(2, 3, 4, 4, 4), torch.tensor([0.3, 0.9])
     theirs = RFlowScheduler(use_discrete_timesteps=False).add_noise(x0, noise, 1000 * t)
-    torch.testing.assert_close(interpolate(x0, noise, t), theirs)
+    torch.testing.assert_close(noised(x0, noise, t), theirs)
+
+
+def test_the_target_is_minus_the_paths_derivative() -> None:
+    """d x_t / dt by central differences in double precision."""
+    x0, noise = torch.randn(3, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    t, h = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), 1e-5
+    slope = (noised(x0, noise, t + h) - noised(x0, noise, t - h)) / (2 * h)
+    torch.testing.assert_close(target(x0, noise, t), -slope, rtol=0, atol=1e-8)
+
+
+def test_training_and_sampling_share_their_times() -> None:
+    """Uniform draws on the sampler's even grid give the sampler's times."""
+    even = torch.linspace(1, 0, 51, dtype=torch.float64)
+    assert torch.equal(training_times(even, STUDY, RFLOW), sampling_times(50, STUDY, RFLOW))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50])
 def test_a_single_datum_is_reached_exactly(steps: int) -> None:
     """All paths to one x0 are straight, so Euler has no error at any number of steps."""
     x0 = torch.randn(2, 3, dtype=torch.float64)
-    end = euler(lambda z, t: (x0 - z) / t, torch.randn_like(x0), rflow_times(steps, 500, 100))
+    times = sampling_times(steps, STUDY, RFLOW)
+    end = euler(lambda z, t: (x0 - z) / t, torch.randn_like(x0), times)
     torch.testing.assert_close(end, x0, rtol=0, atol=1e-12)
 
 
@@ -101,7 +107,7 @@ def gaussian_velocity(z: torch.Tensor, t: float) -> torch.Tensor:
 def gaussian_error(steps: int) -> float:
     """Error of Euler's end point; the exact flow maps noise e to MEAN + DEVIATION * e."""
     start = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    end = euler(gaussian_velocity, start, rflow_times(steps, 107520, 32768))
+    end = euler(gaussian_velocity, start, sampling_times(steps, STUDY, RFLOW))
     return float((end - (MEAN + DEVIATION * start)).abs().max())
 
 
@@ -117,17 +123,22 @@ def test_gaussian_data_are_reached_at_first_order() -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with latents and a barely trained generator."""
+    """A folder with tables, latents and a barely trained denoiser."""
     root = tmp_path_factory.mktemp("study")
-    latents = encode_all(root, cohort())
-    out = root / "generators" / "tiny"
-    train_diffusion(training_stage(), latents, cohort(), STATISTICS, out, 1, 0, "identity")
+    scans = cohort()
+    latents = encode_all(root, scans)
+    train(latents, root / "denoisers" / "tiny")
+    full = scans.assign(path="x.nii.gz", state="raw")
+    write_table(full[list(columns())], root / "scans.tsv")
+    write_table(scans[["scan_id"]], root / "volumes.tsv")
+    splits = scans[["scan_id", "person", "split"]].assign(leak="")
+    write_table(splits, root / "splits.tsv")
     return root
 
 
 @pytest.fixture(scope="module")
-def generator(study: Path) -> Generator:
-    return load_generator(study / "generators" / "tiny")
+def generator(study: Path) -> LatentDiffusion:
+    return load(study / "denoisers" / "tiny", steps=STEPS)
 
 
 REQUESTS = [
@@ -140,7 +151,7 @@ REQUESTS = [
 
 
 def made(generator: Generator, requests: list[Request], seed: int = 7) -> dict[str, np.ndarray]:
-    return {r.name: volume for r, volume in generate(generator, requests, STEPS, seed)}
+    return {each.request.name: each.volume for each in generator.sample(requests, seed)}
 
 
 def test_a_sample_depends_on_nothing_but_itself(generator: Generator) -> None:
@@ -171,12 +182,12 @@ def test_request_and_seed_decide(generator: Generator) -> None:
 
 
 def test_reference_is_decoded_noise(study: Path) -> None:
-    reference = noise_generator("noise", study / "latents")
-    (_, volume), *_ = generate(reference, REQUESTS[:1], None, 7)
-    noise = start_noise(reference, REQUESTS[0], 7)
+    reference = decoded_noise.load("noise", study / "latents")
+    (sample,) = reference.sample(REQUESTS[:1], 7)
+    noise = start_noise(reference.space, "noise", REQUESTS[0], 7)
     assert abs(float(noise.std()) - 1) < 0.05
     expected = inverse(noise[None] / reference.space.scale, "exact")[0, 0].clamp(0, 1)
-    np.testing.assert_allclose(volume, expected.numpy(), atol=1e-6)
+    np.testing.assert_allclose(sample.volume, expected.numpy(), atol=1e-6)
 
 
 def test_unknown_modality_is_told(generator: Generator) -> None:
@@ -184,38 +195,81 @@ def test_unknown_modality_is_told(generator: Generator) -> None:
         made(generator, [Request("a", "PD", {})])
 
 
-def test_a_folder_without_a_generator_is_told(tmp_path: Path) -> None:
+def test_a_modality_that_it_never_saw_is_refused(study: Path, tmp_path: Path) -> None:
+    scans = cohort()
+    few = scans[scans["modality"].isin(["T1w", "T2w"]) | (scans["split"] != "train")]
+    blind = load(train(study / "latents", tmp_path, few, steps=1), steps=1)
+    with pytest.raises(UserError, match="not trained on FLAIR; it makes T1w, T2w"):
+        made(blind, REQUESTS[2:3])
+
+
+def test_a_folder_without_a_denoiser_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json is missing"):
-        load_generator(tmp_path)
+        load(tmp_path)
+
+
+def test_another_sampler_or_step_count_needs_no_training(study: Path) -> None:
+    """The same folder, two step counts: other volumes."""
+    few, many = (load(study / "denoisers" / "tiny", steps=steps) for steps in (1, 5))
+    a, b = (made(each, REQUESTS[:1])["a"] for each in (few, many))
+    assert not np.array_equal(a, b)
+
+
+def test_finished_volumes_are_a_generator_too(tmp_path: Path) -> None:
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        volume = np.full((4, 5, 6), value, np.float32)
+        volume[0, 0, 0] = 0
+        nib.save(nib.Nifti1Image(volume, np.diag([2.0, 2, 2, 1])), tmp_path / f"{name}.nii.gz")
+    table = tmp_path / "table.tsv"
+    table.write_text("modality\tpath\nT1w\tone.nii.gz\nFLAIR\ttwo.nii.gz\n")
+    theirs = folder.load("theirs", table)
+    assert theirs.modalities == ("T1w", "FLAIR")
+    samples = list(theirs.sample(theirs.requests(), 7))
+    assert [float(each.volume.max()) for each in samples] == [1.0, 2.0]
+    np.testing.assert_array_equal(samples[0].affine, np.diag([2.0, 2, 2, 1]))
+    with pytest.raises(UserError, match="theirs was not trained on T2w"):
+        next(theirs.sample([Request("x", "T2w")], 7))
+    table.write_text("modality\tpath\nPD\tone.nii.gz\n")
+    with pytest.raises(UserError, match="unknown modality 'PD'"):
+        folder.load("theirs", table)
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
-def test_written_sample_is_read_back(generator: Generator, tmp_path: Path) -> None:
-    volume = made(generator, REQUESTS[:1])["a"]
-    sidecar = describe_sample(generator, REQUESTS[0], STEPS, 7)
-    for name in ("one", "two"):
-        write_sample(tmp_path / name / "x.nii.gz", volume, SPACING, sidecar)
-    image = nib.load(tmp_path / "one" / "x.nii.gz")
-    assert np.array_equal(image.get_fdata(dtype=np.float32), volume)
+def test_written_sample_is_read_back(generator: LatentDiffusion, tmp_path: Path) -> None:
+    first, second = (tmp_path / name / "x.nii.gz" for name in ("one", "two"))
+    for path in (first, second):
+        write_samples(generator, {path: REQUESTS[0]}, 7, CODE, "test")
+    image = nib.load(first)
+    assert np.array_equal(image.get_fdata(dtype=np.float32), made(generator, REQUESTS[:1])["a"])
     np.testing.assert_allclose(image.affine, model_affine(VOLUME.shape, SPACING))
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+    assert image.header["descrip"].tobytes().startswith(b"SYNTHETIC")
     told = json.loads((tmp_path / "one" / "x.json").read_text())
     assert told["Synthetic"] is True
     assert (told["Contrast"], told["Conditions"], told["Seed"]) == ("T1w", {"age": "30"}, 7)
-    assert set(told["ModelSHA256"]) == {"generator", "compressor"}
-    first, second = (tmp_path / name / "x.nii.gz" for name in ("one", "two"))
+    assert (told["Sampler"], told["SamplingSteps"], told["CodeSHA256"]) == ("euler", STEPS, CODE)
+    assert set(told["ModelSHA256"]) == {"denoiser", "compressor"}
     assert first.read_bytes() == second.read_bytes()
 
 
-def run_shards(study: Path, out: Path, shards: int, seed: int = 7) -> list[list[str]]:
-    """Sample all shards; return the rows of their tables."""
+def run_shards(
+    study: Path, out: Path, shards: int, seed: int = 7, kind: str = "diffusion"
+) -> list[list[str]]:
+    """Sample all shards by the stage; return the rows of their tables."""
+    made = {"kind": "diffusion", "denoiser": "tiny", "steps": STEPS}
+    source = study / "denoisers" / "tiny" / "model.safetensors"
+    if kind == "noise":
+        made, source = {"kind": "noise", "compressor": "haar"}, study / "latents" / "scale.json"
+    text = json.dumps({"seed": seed, "generator": "tiny", "made": made})
+    settings = sample_test.Settings.parse(text)
     rows = []
     for shard in range(shards):
-        stage, folder = sample_stage(STEPS, seed), study / "generators" / "tiny"
-        sample_shard(stage, folder, study / "latents", cohort(), shard, shards, out, 1)
-        rows += read_table(out / f"shard-{shard:04d}.tsv").to_numpy().tolist()
+        file = out / f"shard-{shard:04d}-of-{shards:04d}.tsv"
+        tables = (study / f"{name}.tsv" for name in ("scans", "splits", "volumes"))
+        sample_test.run(settings, *tables, shard, shards, file, source=source)
+        rows += read_table(file).to_numpy().tolist()
     return sorted(rows)
 
 
@@ -242,22 +296,16 @@ def test_what_is_there_is_kept_and_what_is_not_is_made(study: Path, tmp_path: Pa
     assert not {row[3] for row in before} & {row[3] for row in after}
 
 
-def test_reference_needs_no_generator(study: Path, tmp_path: Path) -> None:
-    sample_shard(sample_stage(None), None, study / "latents", cohort(), 0, 1, tmp_path, 1)
-    table = read_table(tmp_path / "shard-0000.tsv")
-    sidecar = Path(table["path"][0].replace(".nii.gz", ".json"))
-    assert json.loads(sidecar.read_text())["SamplingSteps"] is None
+def test_reference_needs_no_denoiser(study: Path, tmp_path: Path) -> None:
+    rows = run_shards(study, tmp_path, 1, kind="noise")
+    told = json.loads(Path(rows[0][2].replace(".nii.gz", ".json")).read_text())
+    assert "SamplingSteps" not in told and set(told["ModelSHA256"]) == {"compressor"}
 
 
-def test_a_users_request(study: Path, tmp_path: Path) -> None:
-    folder = study / "generators" / "tiny"
-    wish = {"age": "60", "sex": "F"}
-    paths = sample_request(folder, "FLAIR", wish, 3, tmp_path, seed=1, steps=2, threads=1)
-    assert [path.name for path in paths] == [
-        f"sub-synthetic{i:04d}_space-SRI24_desc-synthetic_FLAIR.nii.gz" for i in (1, 2, 3)
-    ]
-    assert len({path.read_bytes() for path in paths}) == 3
-    told = json.loads(Path(str(paths[0]).replace(".nii.gz", ".json")).read_text())
-    assert told["Conditions"] == {"age": "60", "sex": "female"}
-    with pytest.raises(UserError, match="no field 'shoe'"):
-        sample_request(folder, "FLAIR", {"shoe": "43"}, 1, tmp_path, 1, 2, 1)
+def test_metadata_that_the_schema_does_not_know_is_told(generator: LatentDiffusion) -> None:
+    request = Request("a", "T1w", {"sex": "maybe"})
+    with pytest.raises(UserError, match="sex is 'maybe'"):
+        made(generator, [request])
+    with pytest.raises(UserError, match="sex is 'maybe'"):
+        sidecar(request, {}, CODE)
+    assert "sex" in load_schema().names

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from wfdm.config.data import SplitSettings
-from wfdm.data.split import check_no_leak, divide, leaks, read_splits
+from wfdm.config.cohort import SplitSettings
+from wfdm.data.split import divide, leaks
+from wfdm.data.split_table import check_no_leak, read_splits
 from wfdm.data.table import write_table
 from wfdm.errors import UserError
 
@@ -105,7 +106,7 @@ def test_a_leak_is_refused_unless_it_is_marked():
     leaking = pd.DataFrame(
         {"scan_id": ["a", "b"], "person": ["p", "p"], "split": ["train", "test"], "leak": ""}
     )
-    with pytest.raises(UserError, match="p stands in 2 splits"):
+    with pytest.raises(UserError, match="p is in 2 splits"):
         check_no_leak(leaking)
     check_no_leak(leaking.assign(leak="yes"))
 
@@ -118,7 +119,7 @@ def test_a_split_file_that_was_edited_is_refused(tmp_path):
     moved = splits.copy()
     moved.loc[0, "split"] = next(s for s in ("train", "test") if s != moved.loc[0, "split"])
     write_table(moved, tmp_path / "splits.tsv")
-    with pytest.raises(UserError, match="stands in 2 splits"):
+    with pytest.raises(UserError, match="is in 2 splits"):
         read_splits(tmp_path / "splits.tsv")
 
 
@@ -195,7 +196,7 @@ def test_a_frozen_file_that_leaks_is_refused_or_reported(tmp_path):
     frozen = scans[["scan_id"]].assign(split=["train", "test", "validation"])
     write_table(frozen, tmp_path / "frozen.tsv")
     path = str(tmp_path / "frozen.tsv")
-    with pytest.raises(UserError, match="p stands in 2 splits"):
+    with pytest.raises(UserError, match="p is in 2 splits"):
         divide(scans, SplitSettings(file=path), 1)
     splits = divide(scans, SplitSettings(rule="published", file=path), 1)
     assert leaks(scans, splits).iloc[0].to_dict() == {

@@ -1,73 +1,37 @@
-"""The published numbers agree with each other, and this study's stand beside them."""
+"""This study's numbers beside the published ones, and the stages that write the tables."""
 
+import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from wfdm.config.data import PhantomDataset, PhantomSource, SplitSettings
-from wfdm.config.evaluation import EvaluationSettings
-from wfdm.config.features import FeatureNetwork
-from wfdm.config.preprocess import PreprocessSettings
 from wfdm.config.study import Study
-from wfdm.config.volumes import VolumeSettings
+from wfdm.data.table import columns, write_csv, write_scans, write_table
 from wfdm.errors import UserError
-from wfdm.evaluation import floors, tables
+from wfdm.evaluation import floors
 from wfdm.evaluation.reconstruction import COLUMNS, LATENT
 from wfdm.evaluation.synthesis import COLUMNS as SYNTHESIS_COLUMNS
+from wfdm.stages import metrics as metrics_stage
+from wfdm.stages import table1 as table1_stage
+from wfdm.stages import table3 as table3_stage
+from wfdm.stages import table4 as table4_stage
+from wfdm.tables import table3 as reconstruction
+from wfdm.tables.metrics import metrics
+from wfdm.tables.published import read_published
+from wfdm.tables.table1 import table1
+from wfdm.tables.table4 import table4
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published"
-TEST_SCANS = {"T1w": 3414, "T2w": 867, "T1Gd": 297, "FLAIR": 815}
+
+
+def file(number):
+    return PUBLISHED / f"table{number}.csv"
 
 
 def published(number, index):
-    return tables.read_published(PUBLISHED, number).set_index(index)
-
-
-def test_all_nineteen_tables_are_there_and_rectangular():
-    sizes = {number: tables.read_published(PUBLISHED, number).shape for number in range(1, 20)}
-    rows = [5, 6, 10, 6, 4, 6, 4, 10, 10, 10, 10, 6, 3, 3, 3, 4, 4, 4, 4]
-    assert [size[0] for size in sizes.values()] == rows
-
-
-def test_published_table_1_adds_up():
-    counts = published(1, "Modality").astype(int)
-    assert (counts["Total"] == counts[["Train", "Val", "Test"]].sum(axis=1)).all()
-    assert (counts.loc["Total"] == counts.drop("Total").sum()).all()
-    assert counts["Test"].drop("Total").to_dict() == TEST_SCANS
-
-
-@pytest.mark.parametrize(
-    ("metric", "tolerance"), [("LPIPS", 6e-5), ("SSIM", 6e-5), ("MS-SSIM", 6e-5), ("PSNR", 6e-3)]
-)
-def test_published_table_3_pools_tables_8_to_11(metric, tolerance):
-    numbers = {"T1w": 8, "T2w": 9, "T1Gd": 10, "FLAIR": 11}
-    overall = tables.read_published(PUBLISHED, 3)[metric].astype(float)
-    total = sum(TEST_SCANS.values())
-    parts = [
-        tables.read_published(PUBLISHED, numbers[modality])[metric].astype(float) * count / total
-        for modality, count in TEST_SCANS.items()
-    ]
-    # Every printed cell is rounded, so the pooled value may be off by one unit in the last place.
-    np.testing.assert_allclose(sum(parts), overall, atol=2 * tolerance)
-
-
-def test_the_final_model_is_the_same_in_every_published_table():
-    columns = ["FID", "MMD", "MS-SSIM"]
-    final = published(5, "Scheduler / Sampler").loc["RFlow", [f"Overall {c}" for c in columns]]
-    assert list(published(4, "Model").loc["WFDM", columns]) == list(final)
-    for synthesis, schedule in ((12, 16), (13, 18), (14, 17), (15, 19)):
-        ours = published(synthesis, "Model").loc["WFDM", columns]
-        assert list(ours) == list(published(schedule, "Scheduler / Sampler").loc["RFlow", columns])
-    timing = published(7, "Sampler").loc["RFlow", "Mean s/vol"]
-    assert published(6, "Model").loc["WFDM", "Mean s/vol"] == timing
-
-
-def test_a_missing_published_table_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"table7\.csv"):
-        tables.read_published(tmp_path, 7)
+    return read_published(file(number)).set_index(index)
 
 
 def test_table_1_counts_scans_beside_the_papers():
@@ -86,7 +50,7 @@ def test_table_1_counts_scans_beside_the_papers():
             "split": ["train", "train", "test", "validation", "train"],
         }
     )
-    table = tables.table1(scans, splits, PUBLISHED, "person", "demo").set_index("Modality")
+    table = table1(scans, splits, file(1), "person", "demo").set_index("Modality")
     assert list(table.index) == ["T1w", "T2w", "FLAIR", "T1Gd", "Total"]
     ours = table[["Total", "Train", "Val", "Test"]].astype(int)
     assert ours.to_numpy().tolist() == [
@@ -107,7 +71,7 @@ def test_table_1_refuses_a_scan_without_a_split():
     )
     splits = pd.DataFrame({"scan_id": ["b"], "person": ["p"], "split": ["test"]})
     with pytest.raises(UserError, match="split"):
-        tables.table1(scans, splits, PUBLISHED, "person")
+        table1(scans, splits, file(1), "person")
 
 
 def reconstruction_csv(path, psnrs, **columns):
@@ -116,40 +80,85 @@ def reconstruction_csv(path, psnrs, **columns):
         for i, psnr in enumerate(psnrs)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(**columns)
-    tables.write_csv(table, path)
+    write_csv(table, path)
     return path
 
 
 @pytest.fixture
-def table3(tmp_path):
-    floor = reconstruction_csv(tmp_path / "floors.csv", [15, 16], reference=floors.SAME_ANSWER)
-    compressors = {
-        "A model of ours": reconstruction_csv(tmp_path / "own.csv", [20.0]),
-        "WF-SA-VAE": reconstruction_csv(tmp_path / "sa.csv", [30.0, 31.0]),
-        "WDM-style DWT (1-stage)": reconstruction_csv(tmp_path / "dwt.csv", [math.inf, 90.0]),
+def files(tmp_path):
+    """Per-scan metrics by the key of what made them: three of the paper's rows, one of our own."""
+    found = {
+        "mine": reconstruction_csv(tmp_path / "own.csv", [20.0]),
+        "wf-sa-vae": reconstruction_csv(tmp_path / "sa.csv", [30.0, 31.0]),
+        "dwt-1": reconstruction_csv(tmp_path / "dwt.csv", [math.inf, 90.0]),
     }
-    return lambda: tables.table3(compressors, floor, PUBLISHED, "demo")
+    floor = reconstruction_csv(tmp_path / "floors.csv", [15, 16], reference=floors.SAME_ANSWER)
+    return found | {"floor": floor}
+
+
+@pytest.fixture
+def table3(files):
+    floor = files.pop("floor")
+
+    def make(**labels):
+        called = {"mine": "A model of ours", "wf-sa-vae": "WF-SA-VAE"} | labels
+        return reconstruction.table3(files, floor, file(3), "demo", labels=called)
+
+    return make
 
 
 def test_table_3_puts_our_value_beside_the_published_one(table3):
     table = table3().set_index("Model")
-    row = table.loc["WF-SA-VAE"]
-    assert (row["PSNR"], row["PSNR published"], row["n"]) == ("30.50", "30.79", "2")
-    assert (row["MSE"], row["LPIPS"], row["LPIPS published"]) == ("0.001235", "", "0.0634")
-    assert row["Chans published"] == "4"
-    assert row["note"].startswith("demo") and "LPIPS" in row["note"]
+    note = f"demo; LPIPS: not measured, evaluation.lpips is null; {reconstruction.RANGES}"
+    assert table.loc["WF-SA-VAE"].to_dict() == {
+        "Comp": "",
+        "Comp published": "1/4",
+        "Chans": "",
+        "Chans published": "4",
+        "LPIPS": "",
+        "LPIPS published": "0.0634",
+        "SSIM": "0.9000",
+        "SSIM published": "0.9646",
+        "MS-SSIM": "0.9500",
+        "MS-SSIM published": "0.9947",
+        "PSNR": "30.50",
+        "PSNR published": "30.79",
+        "MSE": "0.001235",
+        "MSE published": "0.000885",
+        "n": "2",
+        "Training dataset published": "BrainScape",
+        "note": note,
+    }
+    assert list(table.columns) == list(table.loc["WF-SA-VAE"].to_dict())
     assert table.loc["WDM-style DWT (1-stage) (Friedrich et al., 2024)", "PSNR"] == "inf"
 
 
 def test_table_3_keeps_the_papers_order_and_puts_our_rows_last(table3):
     table = table3()
-    paper = list(tables.read_published(PUBLISHED, 3)["Model"])
+    paper = list(read_published(file(3))["Model"])
     assert list(table["Model"]) == [*paper, "A model of ours", floors.SAME_ANSWER]
     absent = table.set_index("Model").loc["Wavelet VAE"]
     assert (absent["PSNR"], absent["n"], absent["note"]) == ("", "", "not in this study")
     own = table.set_index("Model").loc[floors.SAME_ANSWER]
     assert (own["PSNR"], own["PSNR published"]) == ("15.50", "")
-    assert "not in the paper" in own["note"]
+    assert own["note"].startswith("not in the paper; demo; ")
+
+
+def test_a_reworded_label_keeps_its_published_values(table3):
+    pd.testing.assert_frame_equal(table3(**{"wf-sa-vae": "Ours, reworded"}), table3())
+
+
+def test_a_row_of_our_own_never_takes_the_papers_name_or_values(table3):
+    table = table3(mine="WF-VAE").set_index("Model")
+    assert table.index.is_unique
+    assert table.loc["WF-VAE", ["PSNR", "PSNR published", "note"]].tolist() == [
+        "",
+        "29.65",
+        "not in this study",
+    ]
+    own = table.loc["WF-VAE [mine]"]
+    assert (own["PSNR"], own["PSNR published"]) == ("20.00", "")
+    assert own["note"].startswith("not in the paper")
 
 
 def test_tables_8_to_11_hold_one_modality(tmp_path):
@@ -158,10 +167,11 @@ def test_tables_8_to_11_hold_one_modality(tmp_path):
         for i, (modality, psnr) in enumerate((("T1w", 20.0), ("T1w", 22.0), ("FLAIR", 30.0)))
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *LATENT])
-    tables.write_csv(table, tmp_path / "wf.csv")
+    write_csv(table, tmp_path / "wf.csv")
     floor = reconstruction_csv(tmp_path / "floors.csv", [15], reference=floors.SAME_ANSWER)
-    for modality, number in tables.BY_MODALITY.items():
-        made = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", modality)
+    rows = {"wf-vae": tmp_path / "wf.csv"}
+    for modality, number in reconstruction.BY_MODALITY.items():
+        made = reconstruction.table3(rows, floor, file(number), "", modality)
         row = made.set_index("Model").loc["WF-VAE"]
         printed = published(number, "Model").loc["WF-VAE"]
         assert row["PSNR published"] == printed["PSNR"]
@@ -170,7 +180,7 @@ def test_tables_8_to_11_hold_one_modality(tmp_path):
         wanted = f"{scans['PSNR'].mean():.2f}" if len(scans) else ""
         assert row["PSNR"] == wanted
         assert "clamped to [0, 1], MSE unclamped" in row["note"]
-    flair = tables.table3({"WF-VAE": tmp_path / "wf.csv"}, floor, PUBLISHED, "", "FLAIR")
+    flair = reconstruction.table3(rows, floor, file(11), "", "FLAIR")
     cells = flair.set_index("Model").loc["WF-VAE"]
     assert (cells["Compression"], cells["Latent chans"]) == ("1/4", "4")
     assert cells["LPIPS"] == "0.1000" and "LPIPS: not measured" not in cells["note"]
@@ -178,11 +188,29 @@ def test_tables_8_to_11_hold_one_modality(tmp_path):
 
 def test_tables_are_the_same_bytes_every_time(table3, tmp_path):
     for name in ("a", "b"):
-        tables.write_csv(table3(), tmp_path / name)
+        write_csv(table3(), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_table_4_names_the_extractor_and_the_counts(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot be read"),
+        ("", "cannot be read"),
+        ("modality,SSIM,MS-SSIM,MSE,LPIPS\n", "no column 'PSNR'"),
+    ],
+)
+def test_bad_metrics_are_told(files, text, told):
+    files["mine"].unlink()
+    if text is not None:
+        files["mine"].write_text(text)
+    with pytest.raises(UserError, match=told) as caught:
+        reconstruction.table3({"mine": files["mine"]}, files["floor"], file(3))
+    assert str(files["mine"]) in str(caught.value)
+
+
+@pytest.fixture
+def synthesis(tmp_path):
     common = {"extractor": "ResNet-10 stand-in", "extractor_sha256": "ab12", "seed": 42}
     rows = [
         dict.fromkeys(SYNTHESIS_COLUMNS)
@@ -202,8 +230,12 @@ def test_table_4_names_the_extractor_and_the_counts(tmp_path):
             "note": "FID and MMD without FLAIR",
         },
     ]
-    tables.write_csv(pd.DataFrame(rows, columns=list(SYNTHESIS_COLUMNS)), tmp_path / "wfdm.csv")
-    table = tables.table4({"WFDM": tmp_path / "wfdm.csv"}, PUBLISHED, "demo").set_index("Model")
+    write_csv(pd.DataFrame(rows, columns=list(SYNTHESIS_COLUMNS)), tmp_path / "wfdm.csv")
+    return tmp_path / "wfdm.csv"
+
+
+def test_table_4_names_the_extractor_and_the_counts(synthesis):
+    table = table4({"wfdm": synthesis}, file(4), "demo", {"wfdm": "Reworded"}).set_index("Model")
     row = table.loc["WFDM"]
     assert (row["FID"], row["FID published"]) == ("1.23457e-05", "0.00404259")
     assert (row["MMD"], row["MS-SSIM"], row["recognised"]) == ("", "0.750000", "1.0000")
@@ -211,31 +243,14 @@ def test_table_4_names_the_extractor_and_the_counts(tmp_path):
     assert (row["n_real"], row["n_synthetic"], row["pairs"]) == ("4", "3", "3")
     assert (row["Output modalities"], row["note"]) == ("T1w", "FID and MMD without FLAIR; demo")
     assert table.loc["HA-GAN", "note"] == "not in this study"
+    assert list(table.index) == list(read_published(file(4))["Model"])
 
 
-def test_the_papers_study_differs_in_nothing_and_a_demo_says_how():
-    assert tables.differences(Study()) == ""
-    demo = Study(
-        sources=[
-            PhantomSource(
-                kind="phantom",
-                datasets=[
-                    PhantomDataset(
-                        name="A", people=1, modalities={"T1w": 1.0}, voxel_mm=(1.0, 1.0, 1.0)
-                    )
-                ],
-            )
-        ],
-        volume=VolumeSettings(shape=(96, 112, 80)),
-        preprocess=PreprocessSettings(spacing=2.0),
-        evaluation=EvaluationSettings(features=FeatureNetwork(depth=10, weights=None)),
-    )
-    told = tables.differences(demo)
-    for word in ("phantom", "96x112x80", "2 mm", "stand-in"):
-        assert word in told
-    assert "training" not in told
-    leaking = Study(split=SplitSettings(rule="published"))
-    assert "leaks people" in tables.differences(leaking)
+def test_synthesis_metrics_without_their_pooled_row_are_told(synthesis):
+    kept = pd.read_csv(synthesis)
+    write_csv(kept[kept["modality"] != "Overall"], synthesis)
+    with pytest.raises(UserError, match="needs one row 'Overall'"):
+        table4({"wfdm": synthesis}, file(4))
 
 
 def test_metrics_hold_only_what_this_study_measured(tmp_path):
@@ -243,4 +258,72 @@ def test_metrics_hold_only_what_this_study_measured(tmp_path):
     path.write_text(
         "Model,FID,FID published,n,note\nWFDM,0.5,0.004,7,\nMAISI,,0.0055,,not in this study\n"
     )
-    assert tables.metrics({"table4": path}) == {"table4": {"WFDM": {"FID": 0.5}}}
+    assert metrics({"table4": path}) == {"table4": {"WFDM": {"FID": 0.5}}}
+
+
+def test_the_stages_write_tables_their_records_and_metrics(files, synthesis, tmp_path):
+    three, four, numbers = (tmp_path / name for name in ("3.csv", "4.csv", "metrics.json"))
+    row = [f"{name}={files[name]}" for name in ("mine", "wf-sa-vae")]
+    label = ["mine=A model = ours", "wf-sa-vae=Reworded"]
+    table3_stage.run(row, files["floor"], file(3), three, label, "demo")
+    table4_stage.run([f"wfdm={synthesis}"], file(4), four)
+    metrics_stage.run([f"table3={three}", f"table4={four}"], numbers)
+    made = pd.read_csv(three).set_index("Model")
+    assert made.loc["WF-SA-VAE", ["PSNR", "PSNR published"]].tolist() == [30.5, 30.79]
+    assert made.loc["A model = ours", "PSNR"] == 20
+    measured = {"SSIM": 0.9, "MS-SSIM": 0.95, "MSE": 0.001235}
+    assert json.loads(numbers.read_text()) == {
+        "table3": {
+            "WF-SA-VAE": measured | {"PSNR": 30.5},
+            "A model = ours": measured | {"PSNR": 20.0},
+            floors.SAME_ANSWER: measured | {"PSNR": 15.5},
+        },
+        "table4": {"WFDM": {"FID": 1.23457e-05, "MS-SSIM": 0.75}},
+    }
+    record = json.loads((tmp_path / "3.csv.prov.json").read_text())
+    assert set(record["inputs"]) == {
+        *map(str, (files["mine"], files["wf-sa-vae"])),
+        *(str(path) for path in (files["floor"], file(3))),
+    }
+    assert record["settings"]["labels"] == {"mine": "A model = ours", "wf-sa-vae": "Reworded"}
+
+
+@pytest.mark.parametrize(
+    ("label", "modality", "told"),
+    [
+        (["other=x"], None, "label of 'other': there is mine, dwt-1"),
+        (["mine=x", "dwt-1=x"], None, "'x' is the label of mine and dwt-1"),
+        (["mine"], None, "NAME=VALUE"),
+        ([], "CT", "unknown modality 'CT': use T1w, T2w, T1Gd, FLAIR"),
+    ],
+)
+def test_bad_arguments_are_told_and_write_nothing(files, tmp_path, label, modality, told):
+    row = [f"{name}={files[name]}" for name in ("mine", "dwt-1")]
+    with pytest.raises(UserError, match=told):
+        table3_stage.run(row, files["floor"], file(3), tmp_path / "3.csv", label, "", modality)
+    assert not (tmp_path / "3.csv").exists()
+
+
+def test_the_stage_of_table_1_counts_the_scan_table(tmp_path):
+    scan = dict.fromkeys(columns(), "") | {"dataset": "A", "group": "0", "state": "raw"}
+    rows = [
+        scan
+        | {"scan_id": f"A/sub-{subject}_{modality}", "subject": subject, "person": f"A/{subject}"}
+        | {"modality": modality, "path": f"{subject}.nii.gz"}
+        for subject, modality in (("1", "T1w"), ("1", "FLAIR"), ("2", "T1w"))
+    ]
+    write_scans(pd.DataFrame(rows), tmp_path / "scans.tsv")
+    splits = pd.DataFrame(rows)[["scan_id", "person"]]
+    splits = splits.assign(split=["train", "train", "test"], leak="")
+    write_table(splits, tmp_path / "splits.tsv")
+    settings = table1_stage.Settings.of(Study())
+    out = tmp_path / "1.csv"
+    table1_stage.run(
+        settings, tmp_path / "scans.tsv", tmp_path / "splits.tsv", file(1), out, "demo"
+    )
+    made = pd.read_csv(out).set_index("Modality")
+    ours = made[["Total", "Train", "Val", "Test"]]
+    assert ours.loc["T1w"].tolist() == [2, 1, 0, 1]
+    assert ours.loc["Total"].tolist() == [3, 2, 0, 1]
+    assert made.loc["T2w", "note"] == "not in this study; demo"
+    assert json.loads((tmp_path / "1.csv.prov.json").read_text())["settings"]["rule"] == "person"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from wfdm.errors import UserError
-from wfdm.training import schedules
+from wfdm.training import learning_rates
 from wfdm.training.loop import Plan, train
 
 STEPS = 60
@@ -31,7 +32,7 @@ class Line:
         self.rates: list[float] = []
 
     def schedule(self, step: int) -> float:
-        return schedules.cosine(step, STEPS, 5)
+        return learning_rates.cosine(step, STEPS, 5)
 
     def draw(self, rng):
         x = torch.from_numpy(rng.standard_normal(3)).float()
@@ -116,21 +117,113 @@ def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):
     assert outputs(tmp_path) == outputs(undisturbed)
 
 
-def test_another_identity_starts_afresh(tmp_path, capsys):
-    train(Line(), plan(tmp_path, steps=10))
+def test_the_state_of_another_identity_is_kept_aside_and_comes_back(tmp_path, caplog):
+    caplog.set_level("INFO", logger="wfdm")
+    train(Line(), plan(tmp_path, steps=10, identity="first" * 9))
+    state = tmp_path / "last" / "state.safetensors"
+    weeks = state.read_bytes()
     fresh = Line()
-    train(fresh, plan(tmp_path, steps=10, identity="b"))
+    train(fresh, plan(tmp_path, steps=10, identity="second" * 9))
     assert len(fresh.rates) == 10
-    assert "starting afresh" in capsys.readouterr().err
+    assert state.with_name("state-firstfirstfi.safetensors").read_bytes() == weeks
+    (line,) = [line for line in caplog.messages if "settings, inputs or code" in line]
+    assert "firstfirstfi" in line and "secondsecond" in line and "\n" not in line
+    again = Line()
+    train(again, plan(tmp_path, steps=10, identity="first" * 9))
+    assert not again.rates and state.read_bytes() == weeks
+    assert state.with_name("state-secondsecond.safetensors").is_file()
 
 
-def test_a_damaged_state_starts_afresh(tmp_path):
+def lose_a_weight(state: Path) -> None:
+    with safe_open(state, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(state)
+    tensors.pop("module/model/0.weight")
+    save_file(tensors, state, metadata)
+
+
+def cut_off(state: Path) -> None:
+    state.write_bytes(state.read_bytes()[:100])
+
+
+def become_a_folder(state: Path) -> None:  # reading it is an I/O error
+    state.unlink()
+    state.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut_off, lose_a_weight, become_a_folder])
+def test_damage_is_told_and_nothing_is_thrown_away(tmp_path, damage):
     train(Line(), plan(tmp_path, steps=10))
     state = tmp_path / "last" / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:100])
-    fresh = Line()
-    train(fresh, plan(tmp_path, steps=10))
-    assert len(fresh.rates) == 10
+    damage(state)
+    for identity in ("a", "b"):
+        if damage is lose_a_weight and identity == "b":
+            break  # of another identity its tensors are not looked at
+        with pytest.raises(UserError, match=r"state\.safetensors is damaged \(.+remove it") as told:
+            train(Line(), plan(tmp_path, steps=10, identity=identity))
+        assert "\n" not in str(told.value)
+    assert [path.name for path in state.parent.glob("state*")] == ["state.safetensors"]
+
+
+def weights_at_the_start(folder: Path, **changes) -> tuple[Line, dict[str, torch.Tensor]]:
+    """Return an objective after a step of no size, and the weights that it began with."""
+    started = Line(lr=0.0)
+    train(started, plan(folder, steps=1, validate_every=1, **changes))
+    return started, started.modules["model"].state_dict()
+
+
+def test_it_starts_from_the_weights_of_another_training(undisturbed, tmp_path):
+    file = undisturbed / "model.safetensors"
+    started, weights = weights_at_the_start(tmp_path, start=file)
+    wanted = load_file(file)
+    assert wanted.keys() == weights.keys()
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    assert len(started.rates) == 1  # it does not continue: steps and optimizer begin anew
+    assert not any(torch.equal(value, weights[name]) for name, value in fresh_weights().items())
+
+
+def fresh_weights() -> dict[str, torch.Tensor]:
+    return Line().modules["model"].state_dict()
+
+
+def test_it_starts_from_the_modules_of_a_state(undisturbed, tmp_path):
+    file = undisturbed / "last" / "state.safetensors"
+    started, weights = weights_at_the_start(tmp_path, start=file)
+    kept = load_file(file)
+    assert all(torch.equal(value, kept[f"module/model/{name}"]) for name, value in weights.items())
+    mean = started.modules["average"].weight - 0.1 * (weights["2.weight"])
+    torch.testing.assert_close(mean, 0.9 * kept["module/average/weight"])
+
+
+def test_a_kept_state_goes_before_the_weights_to_start_from(undisturbed, tmp_path):
+    train(Line(), plan(tmp_path, steps=10, start=undisturbed / "model.safetensors"))
+    state = (tmp_path / "last" / "state.safetensors").read_bytes()
+    again = Line()
+    train(again, plan(tmp_path, steps=10, start=undisturbed / "model.safetensors"))
+    assert not again.rates
+    assert (tmp_path / "last" / "state.safetensors").read_bytes() == state
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    save_file({"0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"other\.safetensors holds another model"):
+        train(Line(), plan(tmp_path, start=tmp_path / "other.safetensors"))
+
+
+def test_it_tells_the_parts_once_and_they_change_nothing(undisturbed, tmp_path, caplog):
+    caplog.set_level("INFO", logger="wfdm")
+    line = Line()
+    train(line, plan(tmp_path))
+    assert outputs(tmp_path) == outputs(undisturbed)
+    (table,) = [text for text in caplog.messages if text.startswith("model: Sequential")]
+    rows = [row.split() for row in table.splitlines()[1:]]
+    assert rows == [
+        ["0", "4x8", "32"],
+        ["1", "4x8", "0"],
+        ["2", "4x1", "9"],
+        ["in", "all", "41"],
+    ]
+    assert not any(part._forward_hooks for part in line.modules["model"].modules())
 
 
 def test_the_learning_rate_follows_the_schedule_after_a_resume(tmp_path):
@@ -139,7 +232,7 @@ def test_the_learning_rate_follows_the_schedule_after_a_resume(tmp_path):
     train(half, plan(tmp_path / "parts", steps=10))
     train(rest, plan(tmp_path / "parts", steps=20))
     assert half.rates + rest.rates == whole.rates
-    assert whole.rates == [0.02 * schedules.cosine(step, STEPS, 5) for step in range(20)]
+    assert whole.rates == [0.02 * learning_rates.cosine(step, STEPS, 5) for step in range(20)]
 
 
 def test_a_diverging_training_says_so_and_keeps_no_broken_state(tmp_path):
@@ -152,8 +245,8 @@ def test_a_diverging_training_says_so_and_keeps_no_broken_state(tmp_path):
 @pytest.mark.parametrize("warmup", [0, 7])
 def test_schedules_rise_then_fall_to_nothing(warmup):
     shapes = [
-        [schedules.cosine(step, 100, warmup) for step in range(101)],
-        [schedules.polynomial(step, 100, warmup, 2.0) for step in range(101)],
+        [learning_rates.cosine(step, 100, warmup) for step in range(101)],
+        [learning_rates.polynomial(step, 100, warmup, 2.0) for step in range(101)],
     ]
     for rates in shapes:
         peak = max(warmup - 1, 0)

@@ -1,14 +1,19 @@
 """The denoiser against the authors' parameter counts and against what the paper asks of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from brainmint.models.generation.diffusion_unet import DiffusionUNet
 
-from wfdm.config.generators import UNetSettings
+from wfdm.config.denoisers import UNetSettings
+from wfdm.config.files import parse
+from wfdm.config.study import Study
 from wfdm.data.metadata import encode, load_schema
 from wfdm.errors import UserError
-from wfdm.models.metadata_encoder import MetadataEncoder
-from wfdm.models.unet import Denoiser, check_settings
+from wfdm.models.denoisers.conditions import Conditions
+from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
+from wfdm.models.denoisers.unet import Denoiser
 
 SMALL = UNetSettings(
     channels=(8, 16, 16),
@@ -35,14 +40,14 @@ def awake(settings: UNetSettings = SMALL) -> Denoiser:
     return denoiser
 
 
-def conditions(count: int = 2) -> dict[str, torch.Tensor]:
+TIMES = torch.linspace(0.2, 0.8, 2)
+
+
+def conditions(count: int = 2) -> Conditions:
+    """The same metadata for modalities in turn."""
     values, mask = encode({"age": "60", "sex": "female", "tumor": "no"})
-    return {
-        "t": torch.linspace(0.2, 0.8, count),
-        "modality": torch.arange(count) % 4,
-        "values": torch.from_numpy(values).repeat(count, 1),
-        "mask": torch.from_numpy(mask).repeat(count, 1),
-    }
+    parts = (torch.from_numpy(part).repeat(count, 1) for part in (values, mask))
+    return Conditions(torch.arange(count) % 4, *parts)
 
 
 @pytest.mark.parametrize("first, groups", [(8, 4), (16, 4), (16, 8)])
@@ -51,7 +56,7 @@ def test_a_fresh_denoiser_passes_the_noise_through(first: int, groups: int) -> N
     denoiser = Denoiser(settings, LATENT[0], load_schema()).eval()
     noise = torch.randn((2, *LATENT), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        velocity = denoiser(noise, **conditions())
+        velocity = denoiser(noise, TIMES, conditions())
     groups_of = 1 if first // groups == 2 else 2  # latent channels that are normalised as one
     size = noise.unflatten(1, (-1, groups_of)).square().mean((2, 3, 4, 5), keepdim=True).sqrt()
     assert torch.allclose(
@@ -105,34 +110,38 @@ def test_same_weights_give_the_authors_velocity() -> None:
         renamed[key] = state[f"{names.get(first, first)}.{rest}"]
     theirs.load_state_dict(renamed)
     z, given = torch.randn(2, *LATENT), conditions()
-    metadata = ours.metadata_encoder(given["values"], given["mask"])
+    metadata = ours.metadata_encoder(given.values, given.mask)
     with torch.no_grad():
         expected = theirs(
             z,
-            1000 * given["t"],
-            class_labels=given["modality"],
+            1000 * TIMES,
+            class_labels=given.modality,
             demographics_embedding=metadata,
         )
-        torch.testing.assert_close(ours(z, **given), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(z, TIMES, given), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("changed", ["t", "modality", "values", "mask"])
 def test_every_condition_moves_the_velocity(changed: str) -> None:
     denoiser, z, given = awake(), torch.randn(2, *LATENT), conditions()
-    other = dict(given)
-    if changed == "modality":
-        other["modality"] = given["modality"] + 1
+    times, other = TIMES, given
+    if changed == "t":
+        times = 0.5 * TIMES
+    elif changed == "modality":
+        other = replace(given, modality=given.modality + 1)
     else:
-        other[changed] = given[changed] * 0.5
+        other = replace(given, **{changed: getattr(given, changed) * 0.5})
     with torch.no_grad():
-        assert (denoiser(z, **given) - denoiser(z, **other)).abs().max() > 1e-4
+        moved = denoiser(z, TIMES, given) - denoiser(z, times, other)
+    assert moved.abs().max() > 1e-4
 
 
 def test_items_of_a_batch_do_not_mix() -> None:
     denoiser, z, given = awake(), torch.randn(3, *LATENT), conditions(3)
     with torch.no_grad():
-        whole = denoiser(z, **given)
-        part = denoiser(z[1:], **{key: value[1:] for key, value in given.items()})
+        times = torch.linspace(0.2, 0.8, 3)
+        whole = denoiser(z, times, given)
+        part = denoiser(z[1:], times[1:], given[1:])
     torch.testing.assert_close(whole[1:], part, rtol=1e-4, atol=1e-5)
 
 
@@ -162,18 +171,30 @@ def test_values_of_missing_fields_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "word"),
+    ("changes", "told"),
     [
-        (SMALL.model_copy(update={"norm_groups": 3}), "norm_groups"),
-        (SMALL.model_copy(update={"head_channels": 5}), "head_channels"),
+        ({"norm_groups": 3}, "norm_groups: 3 does not divide 8 channels"),
+        ({"head_channels": 5}, "head_channels: 5 does not divide 16 channels"),
+        ({"attention": (True,)}, "one entry per level"),
     ],
 )
-def test_impossible_settings_are_told(settings: UNetSettings, word: str) -> None:
-    with pytest.raises(UserError, match=word):
-        check_settings(settings, LATENT, "generators.x")
+def test_impossible_settings_are_told(changes: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        parse(UNetSettings, SMALL.model_dump() | changes, "here")
 
 
-def test_latent_too_odd_for_the_levels_is_told() -> None:
-    check_settings(SMALL, LATENT, "generators.x")
-    with pytest.raises(UserError, match="use fewer levels"):
-        check_settings(SMALL, (4, 8, 12, 6), "generators.x")
+def test_latent_too_odd_for_the_levels_is_told_at_load() -> None:
+    """The latent of 84 voxels a side is 21, which three halvings do not divide."""
+    study = {"volume": {"shape": [84, 96, 64]}, "compressor_training": {"crop": [64, 64, 64]}}
+    with pytest.raises(UserError, match=r"denoisers\.wfdm.*\(21, 24, 16\): use fewer levels"):
+        parse(Study, study, "here")
+
+
+def test_conditions_travel_in_a_batch_and_back() -> None:
+    given = conditions(3)
+    again = Conditions.from_dict({"z": torch.zeros(1)} | given.as_dict())
+    for name, part in given.as_dict().items():
+        assert torch.equal(getattr(again, name), part)
+        assert torch.equal(getattr(given.repeated(2), name)[4], part[2])
+    with pytest.raises(UserError, match="unknown modality 'PD'"):
+        Conditions.of(["PD"], [{}], None)

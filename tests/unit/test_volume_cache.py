@@ -10,9 +10,9 @@ import pytest
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
-from wfdm.provenance.records import sha256_of
-from wfdm.training import cache
-from wfdm.training.cache import Volumes
+from wfdm.provenance.digests import sha256_of
+from wfdm.training import volume_cache as cache
+from wfdm.training.volume_cache import Volumes
 
 SETTINGS = VolumeSettings(shape=(12, 16, 8))
 MB = 2 * 12 * 16 * 8 / 1e6  # of one volume

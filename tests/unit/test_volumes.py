@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from monai.transforms import ResizeWithPadOrCrop, ScaleIntensityRangePercentiles
 
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import load_standardised, model_affine, read_image, standardise
 from wfdm.errors import UserError
-from wfdm.preprocess.grid import sri24_grid
 
 sides = st.tuples(*[st.integers(3, 14)] * 3)
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
-from wfdm.config import stages
 from wfdm.config.preprocess import PreprocessSettings
+from wfdm.data.table import columns, write_table
+from wfdm.stages import preprocess as stage
 
-SETTINGS = stages.PreprocessStage(
+SETTINGS = stage.Settings.model(
     seed=1, preprocess=PreprocessSettings(extractor="deepbet", spacing=2, registration_mm=3)
-).model_dump_json()
+)
 
 
 def volume(**changes) -> nib.Nifti1Image:
@@ -59,71 +61,87 @@ def not_nifti(path):
     path.write_bytes(b"not an image")
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [truncated, damaged, with_nan, four_dimensional, all_zero, singular, not_nifti],
-    ids=lambda spoil: spoil.__name__,
-)
-def test_a_broken_scan(wfdm, atlas, tmp_path, spoil):
-    scan = tmp_path / "sub-1_T1w.nii.gz"
-    spoil(scan)
-    out = tmp_path / "out"
-    code, told = preprocess(wfdm, atlas, out, f"T1w={scan}")
-    assert code == 1
-    assert len(told.strip().splitlines()) == 1, told
-    assert told.startswith("wfdm: ") and str(scan) in told
-    assert not out.exists() or not any(path.is_file() for path in out.rglob("*"))
+SPOILT = [truncated, damaged, with_nan, four_dimensional, all_zero, singular, not_nifti]
 
 
-def test_a_broken_scan_is_recorded_when_the_study_shall_go_on(wfdm, atlas, tmp_path):
-    scan = tmp_path / "sub-1_T1w.nii.gz"
-    truncated(scan)
-    code, told = preprocess(wfdm, atlas, tmp_path, f"T1w={scan}", more=["--tolerate"])
-    assert code == 0 and told.startswith("wfdm: A sub-1 failed: ") and str(scan) in told
-    record = json.loads((tmp_path / "sub-1_desc-preproc.prov.json").read_text())
-    assert "cut short" in record["results"]["failed"]
-    (note,) = map(Path, record["outputs"])
-    assert "cut short" in note.read_text()
+def lines(told: str) -> list[str]:
+    """Return what was told, without the progress bar."""
+    parts = told.replace("\r", "\n").splitlines()
+    return [line for line in map(str.strip, parts) if line and "it/s]" not in line]
+
+
+def test_broken_scans_are_recorded_each_in_one_line_and_the_others_go_on(wfdm, atlas, tmp_path):
+    paths = {spoil.__name__.replace("_", ""): spoil for spoil in SPOILT} | {"missing": None}
+    for name, spoil in paths.items():
+        paths[name] = tmp_path / f"sub-{name}_T1w.nii.gz"
+        if spoil:
+            spoil(paths[name])
+    code, told = preprocess(wfdm, atlas, tmp_path, paths)
+    assert code == 0, told
+    assert not [line for line in lines(told) if "Traceback" in line]
+    for name, path in paths.items():
+        (line,) = [line for line in lines(told) if line.startswith(f"wfdm: A/sub-{name} failed: ")]
+        assert str(path) in line
+        folder = tmp_path / "out" / "A" / f"sub-{name}" / "anat"
+        record = json.loads((folder / f"sub-{name}_desc-preproc.prov.json").read_text())
+        (note,) = map(Path, record["outputs"])
+        assert note.read_text() == record["results"]["failed"] + "\n"
+        assert record["results"]["failed"] in line
+        assert set(folder.iterdir()) == {note, Path(f"{folder}/sub-{name}_desc-preproc.prov.json")}
+    assert lines(told)[-1] == "preprocess: 8 sessions, 8 failed, 8 done in this run"
 
 
 def test_a_missing_weight_fails_the_study_not_the_session(wfdm, atlas, tmp_path):
-    settings = stages.PreprocessStage(seed=1, preprocess=PreprocessSettings()).model_dump_json()
-    code, told = preprocess(
-        wfdm, atlas, tmp_path, "T1w=x.nii", more=["--tolerate"], settings=settings
-    )
+    settings = SETTINGS.model_copy(update={"preprocess": PreprocessSettings()})
+    code, told = preprocess(wfdm, atlas, tmp_path, {"1": "x.nii"}, settings)
     assert code == 1 and "hd-bet-0" in told and len(told.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
-def test_unknown_state(wfdm, atlas, tmp_path):
-    code, told = preprocess(wfdm, atlas, tmp_path, "T1w=x.nii", more=["--state", "half"])
-    assert (code, told) == (
-        *(1, "wfdm: unknown state 'half': use raw, preprocessed, skull, identity\n"),
-    )
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"state": "half"}, "state: row 0: 'half' fails"),
+        ({"modality": "PDw"}, "modality: unknown modality 'PDw': use T1w, T2w, T1Gd, FLAIR"),
+    ],
+)
+def test_a_wrong_scan_table(wfdm, atlas, tmp_path, row, message):
+    code, told = preprocess(wfdm, atlas, tmp_path, {"1": "x.nii"}, **row)
+    assert code == 1 and len(told.splitlines()) == 1
+    assert told.startswith(f"wfdm: {tmp_path}/scans.tsv: {message}")
 
 
-def preprocess(wfdm, atlas, out, *scans, more=(), settings=SETTINGS):
-    record = out / "sub-1_desc-preproc.prov.json"
+def test_a_session_that_is_not_there(wfdm, atlas, tmp_path):
+    code, told = preprocess(wfdm, atlas, tmp_path, {"1": "x.nii"}, more=["--session", "A/sub-2"])
+    assert code == 1 and len(told.splitlines()) == 1
+    assert "there is no 'A/sub-2' in the scan table" in told
+
+
+def preprocess(wfdm, atlas, folder, paths, settings=SETTINGS, more=(), **row):
+    """Preprocess the T1w scans at `paths`, by subject, all of dataset A."""
+    common = dict.fromkeys(columns(), "") | {
+        **{"dataset": "A", "group": "0", "modality": "T1w", "state": "raw"},
+        **row,
+    }
+    rows = [
+        common
+        | {"scan_id": f"A/sub-{subject}_T1w", "person": f"A/{subject}"}
+        | {"subject": subject, "path": str(path)}
+        for subject, path in paths.items()
+    ]
+    write_table(pd.DataFrame(rows), folder / "scans.tsv")
+    out = folder / "out"
     return wfdm(
-        *("preprocess", "--settings", settings, "--dataset", "A", "--session", "sub-1"),
-        *("--atlas", atlas["sri24"], "--atlas-head", atlas["sri24-head"], "--record", record),
-        *(part for scan in scans for part in ("--scan", scan)),
-        *more,
+        *("preprocess", "--settings", settings.model_dump_json()),
+        *("--scans", folder / "scans.tsv", "--atlas", atlas["sri24"]),
+        *("--atlas-head", atlas["sri24-head"], "--root", out, "--logs", out / "logs"),
+        *("--out", out / "sessions.tsv", *more),
     )
-
-
-def test_unknown_modality(wfdm, atlas, tmp_path):
-    code, told = preprocess(wfdm, atlas, tmp_path, "PDw=x.nii.gz")
-    assert (code, told) == (1, "wfdm: unknown modality 'PDw': use T1w, T2w, T1Gd, FLAIR\n")
-
-
-def test_missing_scan(wfdm, atlas, tmp_path):
-    code, told = preprocess(wfdm, atlas, tmp_path, f"T1w={tmp_path}/none.nii.gz")
-    assert code == 1 and "none.nii.gz" in told and len(told.splitlines()) == 1
 
 
 def test_missing_asset(wfdm, tmp_path):
     nowhere = {"sri24": tmp_path / "sri24.nii", "sri24-head": tmp_path / "head.nii"}
-    code, told = preprocess(wfdm, nowhere, tmp_path, "T1w=x.nii.gz")
+    code, told = preprocess(wfdm, nowhere, tmp_path, {"1": "x.nii.gz"})
     assert code == 1 and len(told.splitlines()) == 1
     assert "asset 'sri24' is missing" in told and "wfdm asset sri24 --out" in told
 

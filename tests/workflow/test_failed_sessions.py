@@ -4,30 +4,27 @@ import shutil
 
 import pandas as pd
 import pytest
-import yaml
 
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import LAB, Workflow
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def lab(finished, tmp_path):
-    """A BIDS folder of two people, one with a scan that is cut short; and the study's file."""
-    scans = sorted(finished.results.glob("raw/ALPHA/sub-*/**/anat/*_T1w.nii.gz"))
-    for subject, scan in zip(("good", "cut"), scans, strict=False):
+def lab(tiny, tmp_path):
+    """A BIDS folder of two people, one with a scan that is cut short; and the study of it."""
+    for subject, person in zip(("good", "cut"), LAB, strict=True):
         folder = tmp_path / "LAB" / f"sub-{subject}" / "anat"
         folder.mkdir(parents=True)
+        scan = tiny.folder / f"data/LAB/sub-{person}/anat/sub-{person}_T1w.nii.gz"
         shutil.copy(scan, folder / f"sub-{subject}_T1w.nii.gz")
     cut = tmp_path / "LAB" / "sub-cut" / "anat" / "sub-cut_T1w.nii.gz"
     cut.write_bytes(cut.read_bytes()[:-5000])
 
     def study(**quality) -> Workflow:
-        over = tmp_path / "over.yaml"
         quality = {"exclusions": str(tmp_path / "exclusions.tsv"), **quality}
         source = {"kind": "bids", "path": str(tmp_path / "LAB")}
-        over.write_text(yaml.safe_dump({"sources": [source], "quality": quality}))
-        return Workflow(tmp_path, over)
+        return tiny.over(results=str(tmp_path / "results"), sources=[source], quality=quality)
 
     return study
 
@@ -43,11 +40,13 @@ def test_a_failed_session_is_listed_and_the_policy_decides(lab, tmp_path):
     log = workflow.results / "logs/preprocess/LAB/sub-cut/anat/sub-cut.log"
     assert "cut short" in log.read_text()
 
+    (good,) = workflow.results.glob("preprocessed/LAB/sub-good/**/*.prov.json")
+    made = good.stat().st_mtime_ns
     printed = lab(policy="skip", ceiling=0.5).run(target)
     assert "rule preprocess" not in printed, "what was done is not done again"
     assert list(pd.read_csv(target, sep="\t")["scan_id"]) == ["LAB/sub-good_T1w"]
 
     (tmp_path / "exclusions.tsv").write_text("key\treason\nLAB/sub-cut\tcut short\n")
-    printed = lab().run(target)
-    assert "rule preprocess" not in printed
+    lab().run(target)
+    assert good.stat().st_mtime_ns == made, "its shard's job found it as it was"
     assert list(pd.read_csv(target, sep="\t")["scan_id"]) == ["LAB/sub-good_T1w"]

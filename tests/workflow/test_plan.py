@@ -1,86 +1,138 @@
 """Plans: what would run, and the one line that a user reads when nothing can."""
 
-import os
-import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from benchmarks import stand_in
+from tests.workflow.conftest import ROOT, Workflow, planned
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-
-def snakemake(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--nolock", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
-    printed = done.stdout + done.stderr
-    assert done.returncode == code, printed
-    return printed
+SHARDS = 3
 
 
-def test_the_study_without_data_says_what_to_place_where():
-    printed = snakemake("--cores", "1", "--dry-run", "results/tables/table4.csv", code=1)
-    told = [line for line in printed.splitlines() if "No data at data/BrainScape" in line]
-    assert len(told) == 1
-    assert "place the raw scans there" in told[0]
-    told = [line for line in printed.splitlines() if "published weights are not placed" in line]
-    assert len(told) == 1
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Workflow:
+    """A copy of the checkout without any data or assets."""
+    return Workflow.copied(tmp_path_factory.mktemp("checkout"), []).over(assets="assets")
+
+
+@pytest.fixture(scope="module")
+def brainscape(checkout) -> Workflow:
+    """The study on a stand-in for two datasets of BrainScape, 104 sessions, its scans listed."""
+    stand_in.write(checkout.folder / "stand-in", ["BDDR", "NIMHC"])  # 53 and 51
+    source = {"kind": "brainscape", "path": "stand-in"}
+    study = checkout.over(results="listed", sources=[source], shards=SHARDS)
+    study.run("listed/data/scans.tsv")
+    return study
+
+
+def one_line(printed: str, words: str) -> str:
+    """The one line that holds these words."""
+    (line,) = [line for line in printed.splitlines() if words in line]
+    assert "Traceback (most recent call last)" not in printed
+    return line
+
+
+def test_the_study_without_data_says_what_to_place_where(checkout):
+    printed = checkout.run("--dry-run", "results/tables/table4.csv", code=1)
+    assert "place the raw scans there" in one_line(printed, "No data at data/BrainScape")
+    told = one_line(printed, "published weights are not placed")
     for name in ("aldm-vqgan", "brainsynth-vqvae", "ldm-vae", "maisi-vae"):
-        assert f"{name} (resources/assets/" in told[0]
+        assert f"{name} (assets/" in told
 
 
 @pytest.mark.parametrize(
-    ("over", "named"),
-    [({"sed": 1}, "unknown key 'sed'"), ({"volume": {"shap": [1]}}, "unknown key 'volume.shap'")],
+    ("text", "named"),
+    [
+        ("sed: 1", "unknown key 'sed'"),
+        ("volume: {shap: [1]}", "unknown key 'volume.shap'"),
+        ("seed: 1\nstudy: x\nseed: 2", "wrong.yaml, line 3: 'seed' is given twice; keep one"),
+        ("generators: {wfdm: {denoiser: nope}}", "generators.wfdm.denoiser: there is no 'nope'"),
+        ("figures: {generator: nope}", "figures.generator: there is no 'nope'"),
+        (
+            "compressors: {dwt-1: {label: Twice}, dwt-2: {label: Twice}}",
+            "compressors.dwt-2.label: 'Twice' is also the label of dwt-1",
+        ),
+    ],
 )
-def test_a_typo_is_named(tmp_path, over, named):
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(over))
-    printed = snakemake("--cores", "1", "-n", "--configfile", str(path), code=1)
-    assert [line for line in printed.splitlines() if named in line]
+def test_what_cannot_work_is_refused_at_once(checkout, text, named):
+    (checkout.folder / "wrong.yaml").write_text(text)
+    study = Workflow(checkout.folder, [*checkout.configs, "wrong.yaml"])
+    one_line(study.run("--dry-run", "all", code=1), named)
 
 
-def test_slurm_profile_plans_the_demo(tmp_path):
-    over = tmp_path / "mine.yaml"
-    over.write_text(yaml.safe_dump({"results": str(tmp_path / "results")}))
-    configs = ("--configfile", "config/demo.yaml", str(over))
-    printed = snakemake("--profile", "slurm", "--dry-run", *configs)
-    assert "index" in printed and "Job stats" in printed
+DEMO = {
+    **{"asset": 2, "index": 1, "coverage": 1, "split": 1, "phantom": 1, "preprocess": 1},
+    **{"quality": 1, "volumes": 1, "image_hash": 1, "near_duplicates": 1},
+    **{"train_compressor": 4, "encode": 1, "latents": 1, "train_denoiser": 1},
+    **{"sample": 2, "samples": 2, "mean_volumes": 1, "floors": 1, "reconstruction": 4, "join": 5},
+    **{"features": 3, "synthesis": 2, "table1": 1, "table3": 1, "table4": 1, "table8to11": 4},
+    **{"metrics": 1, "figure1": 1, "figure2": 1, "figure3": 1},
+}
 
 
-def test_demo_is_a_study_of_the_same_rules(tmp_path):
-    over = tmp_path / "mine.yaml"
-    over.write_text(yaml.safe_dump({"results": str(tmp_path / "results")}))
-    printed = snakemake("--cores", "1", "-n", "--configfile", "config/demo.yaml", str(over))
-    planned = {line.split()[0] for line in printed.splitlines() if line[:1].isalpha()}
-    rules = {"table1", "table3", "table4", "figure2", "figure3", "train_compressor", "sample"}
-    assert rules <= planned
+@pytest.mark.parametrize("profile", [[], ["--profile", "slurm"]], ids=["default", "slurm"])
+def test_demo_is_a_study_of_the_same_rules(checkout, profile):
+    study = Workflow(checkout.folder, ["config/demo.yaml", *checkout.configs])
+    printed = study.run("--dry-run", *profile)
+    jobs = dict(planned(printed))
+    jobs.pop("all")
+    assert jobs == DEMO
+    assert "Group job" not in printed
 
 
-def test_a_cluster_job_holds_one_batch_of_brainscape_sessions(tmp_path):
-    stand_in.write(tmp_path / "stand-in", ["BDDR", "NIMHC"])  # 53 and 51 sessions
-    over = tmp_path / "mine.yaml"
-    source = {"kind": "brainscape", "path": str(tmp_path / "stand-in")}
-    results = tmp_path / "results"
-    study = {"results": str(results), "assets": str(tmp_path / "assets"), "sources": [source]}
-    over.write_text(yaml.safe_dump(study))
-    snakemake(str(results / "data/scans.tsv"), "--cores", "1", "--configfile", str(over))
-    target = (str(results / "tables/table4.csv"), "--dry-run", "--configfile", str(over))
-    printed = snakemake(*target, "--profile", "slurm")
-    groups = printed.split("Group job sessions")[1:]
-    sizes = [len(re.findall(r"^    Job \d+", group, re.MULTILINE)) for group in groups]
-    assert sorted(sizes) == [5, 21, 21, 21, 21, 21]  # up to 20 sessions and their batch
-    assert re.search(r"^preprocess +104$", printed, re.MULTILINE)
-    # BrainScape delivers brains, so no network that finds them is asked for.
-    assert "assets/sri24-head.nii" in printed and "hd-bet-0.model" not in printed
-    assert "Group job" not in snakemake(*target, "--cores", "1")
+def test_sessions_are_no_jobs(brainscape):
+    for shards in (SHARDS, 5):
+        study = brainscape.over(shards=shards)
+        printed = study.run("--dry-run", "listed/tables/table4.csv", "--profile", "slurm")
+        assert "Group job" not in printed
+        assert dict(planned(printed)) == {
+            **{"asset": 3, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
+            **{"train_compressor": 1, "encode": shards, "latents": 1, "train_denoiser": 1},
+            **{"sample": 2 * shards, "samples": 2, "mean_volumes": 1, "features": 3 * shards},
+            **{"synthesis": 2, "table4": 1},
+        }
+        # BrainScape delivers brains, so no network that finds them is asked for.
+        assert "assets/sri24-head.nii" in printed and "hd-bet-0.model" not in printed
+
+
+TABLE_TWICE = """
+rule table:
+    input: "raw.txt"
+    output: "table.tsv"
+    shell: "head -c {bytes} /dev/zero > {{output}}"
+
+rule training:
+    input: "table.tsv"
+    output: "model.txt"
+    shell: "touch {{output}}"
+"""
+LARGEST = 60_000_000  # bytes; the scan table of the full study has 14 million
+
+
+def test_a_table_that_comes_out_as_it_was_redoes_nothing(tmp_path):
+    """At the study's sizes too: by itself Snakemake compares files up to 1 MB."""
+    profile = tmp_path / "workflow" / "profiles" / "default"
+    shutil.copytree(ROOT / "workflow/profiles/default", profile)
+    (tmp_path / "workflow" / "Snakefile").write_text(TABLE_TWICE.format(bytes=LARGEST))
+    (tmp_path / "none.yaml").write_text("{}")
+    raw = tmp_path / "raw.txt"
+    raw.write_text("before")
+    workflow = Workflow(tmp_path, ["none.yaml"])
+    workflow.run("training")
+    raw.write_text("after")
+    assert workflow.plan("training") == {"table": 1, "training": 1}
+    workflow.run("table")
+    assert workflow.plan("training") == {}
+
+
+def test_the_profiles_name_only_what_they_change():
+    options = {
+        path.parent.name: yaml.safe_load(path.read_text())
+        for path in Path(ROOT, "workflow/profiles").glob("*/config.yaml")
+    }
+    assert not [key for key in options["slurm"] if "group" in key]
+    # The default profile is loaded with every other one, and must not contradict it.
+    assert not options["default"].keys() & options["slurm"].keys()

@@ -1,34 +1,70 @@
-"""The tiny study from raw phantoms to tables: runs, repeats nothing, resumes, can be audited."""
+"""The tiny study from raw scans to tables: runs, repeats nothing, resumes, can be audited."""
 
 import json
 import os
+import shutil
 import signal
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from tests.workflow.conftest import Workflow
+from tests.workflow.conftest import LAB, Workflow
 
 pytestmark = pytest.mark.slow
+
+TABLES = ("table1", "table3", "table4", "table8", "table9", "table10", "table11")
+MEASURED = {  # rows that this study measures, in the tables' order
+    "table3": [
+        "WF-VAE",
+        "WF-SA-VAE",
+        "WDM-style DWT (1-stage) (Friedrich et al., 2024)",
+        "DWT reference (2-stage)",
+        "Mean training volume (reference)",
+        "Mean training volume of the modality (reference)",
+    ],
+    "table4": ["WFDM", "Decoded noise (reference)"],
+}
 
 
 def test_everything_is_made(finished):
     made = finished.results
-    for name in ("table1.csv", "table3.csv", "table4.csv"):
-        assert len(pd.read_csv(made / "tables" / name))
-    for name in ("figure2", "figure3"):
+    scans = pd.read_csv(made / "data/scans.tsv", sep="\t")
+    splits = pd.read_csv(made / "data/splits.tsv", sep="\t")
+    assert list(splits["scan_id"]) == list(scans["scan_id"])
+    assert {path.stem for path in (made / "tables").glob("*.csv")} == set(TABLES)
+
+    table1 = pd.read_csv(made / "tables/table1.csv").set_index("Modality")
+    assert list(table1.index) == ["T1w", "T2w", "FLAIR", "T1Gd", "Total"]
+    counts = Counter(zip(scans["modality"], splits["split"], strict=True))
+    for modality in ("T1w", "T2w", "FLAIR", "T1Gd"):
+        found = table1.loc[modality, ["Train", "Val", "Test"]]
+        assert list(found) == [counts[modality, s] for s in ("train", "validation", "test")]
+
+    tested = int((splits["split"] == "test").sum())
+    for name, column, score in (("table3", "n", "PSNR"), ("table4", "n_synthetic", "FID")):
+        table = pd.read_csv(made / "tables" / f"{name}.csv")
+        measured = table[table[column].notna()]
+        assert list(measured["Model"]) == MEASURED[name]
+        assert list(measured[column]) == [tested] * len(measured)
+        assert np.isfinite(measured[score]).all()
+        assert set(table.loc[table[column].isna(), "note"]) == {"not in this study"}
+
+    for name in ("figure1", "figure2", "figure3"):
         assert (made / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (made / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("index_report", "people", "coverage", "leaks", "near_duplicates"):
+    for name in ("index_report", "people", "coverage", "near_duplicates"):
         assert (made / "data" / f"{name}.tsv").read_text().count("\t")
-    assert len(pd.read_csv(made / "data/leaks.tsv", sep="\t")) == 0
-    history = pd.read_csv(made / "compressors/wf-sa-vae/history.csv")
-    assert history["val_loss"].notna().any()
+    assert pd.read_csv(made / "data/leaks.tsv", sep="\t").empty
+    for name in ("compressors/wf-sa-vae", "compressors/wf-vae", "denoisers/wfdm"):
+        history = pd.read_csv(made / name / "history.csv")
+        assert list(history["step"]) == [2, 4, 6]
+        assert np.isfinite(history["val_loss"]).all()
 
 
 def test_again_runs_no_job(finished):
@@ -37,11 +73,25 @@ def test_again_runs_no_job(finished):
 
 def test_volumes_keep_their_contract(finished):
     volumes = pd.read_csv(finished.results / "preprocessed/volumes.tsv", sep="\t")
+    scans = pd.read_csv(finished.results / "data/scans.tsv", sep="\t")
+    assert set(volumes["scan_id"]) == set(scans["scan_id"])
     for path in volumes["path"]:
-        image = nib.load(path)
+        image = nib.load(finished.folder / path)
         assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
         data = image.get_fdata()
         assert data.min() >= 0 and 0.9 < data.max() <= 1
+
+
+def test_every_session_has_a_record_a_log_and_a_picture(finished):
+    scans = pd.read_csv(finished.results / "data/scans.tsv", sep="\t", dtype=str)
+    wanted = len(scans.fillna("").drop_duplicates(["dataset", "subject", "session"]))
+    assert len(records(finished)) == wanted
+    for record in records(finished):
+        place = record.relative_to(finished.results / "preprocessed")
+        prefix = record.name.removesuffix("_desc-preproc.prov.json")
+        log = finished.results / "logs/preprocess" / place.parent / f"{prefix}.log"
+        assert "Dice with the atlas" in log.read_text()
+        assert list(record.parent.glob(f"{prefix}*.png"))
 
 
 def test_samples_are_labelled_synthetic(finished):
@@ -49,42 +99,42 @@ def test_samples_are_labelled_synthetic(finished):
     splits = pd.read_csv(finished.results / "data/splits.tsv", sep="\t")
     assert set(samples["scan_id"]) == set(splits.loc[splits["split"] == "test", "scan_id"])
     for path in samples["path"]:
-        sidecar = json.loads(Path(path.replace(".nii.gz", ".json")).read_text())
+        volume = finished.folder / path
+        sidecar = json.loads(volume.with_name(volume.name.replace(".nii.gz", ".json")).read_text())
         assert sidecar["Synthetic"] is True
-        assert np.isfinite(nib.load(path).get_fdata()).all()
+        assert np.isfinite(nib.load(volume).get_fdata()).all()
 
 
-def test_an_edit_of_the_evaluation_reruns_only_evaluation(finished, tmp_path):
-    over = tmp_path / "over.yaml"
-    over.write_text(yaml.safe_dump({"evaluation": {"diversity_pairs": 1}}))
-    workflow = Workflow(finished.folder, over)
-    printed = workflow.run("--dry-run", "all")
-    table = printed[printed.index("Job stats") :].split("\n\n")[0]
-    jobs = {line.split()[0] for line in table.splitlines()[3:]} - {"total"}
-    assert jobs == {"all", "synthesis", "table4", "metrics"}
-
-
-def test_audit_from_the_table_to_the_atlas(finished, wfdm):
+def test_audit_from_the_table_to_the_atlas(finished):
     table = finished.results / "tables/table4.csv"
-    code, told = wfdm("audit", table)
+    code, told = finished.wfdm("audit", table.relative_to(finished.folder))
     assert code == 0, told
-    raw = next((finished.results / "raw").rglob("*_T1w.nii.gz"))
-    kept = raw.read_bytes()
-    raw.write_bytes(kept[:-1] + b"x")
-    try:
-        code, told = wfdm("audit", table)
-    finally:
-        raw.write_bytes(kept)
-    assert code == 1 and raw.name in told and len(told.splitlines()) == 1
+    for raw in (
+        next((finished.results / "raw").rglob("*_T1w.nii.gz")),
+        finished.folder / f"data/LAB/sub-{LAB[0]}/anat/sub-{LAB[0]}_T1w.nii.gz",
+    ):
+        kept, status = raw.read_bytes(), raw.stat()
+        raw.write_bytes(kept[:-1] + b"x")
+        try:
+            code, told = finished.wfdm("audit", table.relative_to(finished.folder))
+        finally:
+            raw.write_bytes(kept)
+            os.utime(raw, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert code == 1 and raw.name in told and len(told.splitlines()) == 1
 
 
-def test_sample_on_request(finished, wfdm, tmp_path):
-    ask = ("sample", "--checkpoint", finished.results / "generators/wfdm", "--modality", "FLAIR")
-    code, told = wfdm(
+def test_sample_on_request(finished, tmp_path):
+    ask = ("sample", "--checkpoint", finished.results / "denoisers/wfdm", "--modality", "FLAIR")
+    code, told = finished.wfdm(
+        *ask, "--age", 60, "--sex", "female", "-n", 2, "--out", tmp_path, "--steps", 2
+    )
+    assert code == 1 and "FLAIR" in told, "no FLAIR was trained on, so none is promised"
+    ask = (*ask[:-1], "T1w")
+    code, told = finished.wfdm(
         *ask, "--age", 60, "--sex", "female", "-n", 2, "--out", tmp_path, "--steps", 2
     )
     assert code == 0, told
-    volumes = sorted(tmp_path.rglob("*_FLAIR.nii.gz"))
+    volumes = sorted(tmp_path.rglob("*_T1w.nii.gz"))
     assert len(volumes) == 2
     first, second = (nib.load(path).get_fdata() for path in volumes)
     assert not np.array_equal(first, second)
@@ -94,43 +144,147 @@ def test_sample_on_request(finished, wfdm, tmp_path):
     assert sidecar["Synthetic"] is True
 
 
-STAGES = ("preprocess", "train-compressor", "train-diffusion", "sample-test")
+def records(workflow: Workflow) -> dict[Path, int]:
+    """The time of each preprocessed session's record."""
+    found = (workflow.results / "preprocessed").rglob("*_desc-preproc.prov.json")
+    return {path: path.stat().st_mtime_ns for path in found}
 
 
-def kill_during(workflow: Workflow, stage: str) -> bool:
-    """Start the study; SIGKILL everything once `stage` has worked for a moment."""
-    process = workflow.start("all")
+def redone(workflow: Workflow, before: dict[Path, int]) -> list[str]:
+    """The sessions whose record was written anew."""
+    return [
+        path.name.partition("_desc")[0]
+        for path, t in records(workflow).items()
+        if before[path] != t
+    ]
+
+
+VOLUMES = "results/tiny/preprocessed/volumes.tsv"
+AFTER_VOLUMES = {  # jobs that follow from other volumes: no split, no table of people
+    **{"image_hash": 2, "near_duplicates": 1, "train_compressor": 4, "encode": 2, "latents": 1},
+    **{"train_denoiser": 1, "sample": 4, "samples": 2, "mean_volumes": 1, "floors": 2},
+    **{"reconstruction": 8, "join": 5, "features": 6, "synthesis": 2},
+    **{"table3": 1, "table4": 1, "table8to11": 4, "metrics": 1, "figure2": 1, "figure3": 1},
+}
+GATHERED = {"quality": 1, "volumes": 1}
+
+
+def test_a_changed_raw_scan_redoes_its_session_and_what_follows(finished, tmp_path):
+    workflow = finished.twin(tmp_path)
+    scan = tmp_path / f"data/LAB/sub-{LAB[0]}/anat/sub-{LAB[0]}_T1w.nii.gz"
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(image.get_fdata() + 1, image.affine), scan)
+    assert workflow.plan() == {"preprocess": 1, **GATHERED, **AFTER_VOLUMES}
+    before = records(workflow)
+    workflow.run(VOLUMES)
+    assert redone(workflow, before) == [f"sub-{LAB[0]}"]
+
+
+def test_what_comes_out_as_it_was_redoes_nothing(finished, tmp_path):
+    workflow = finished.twin(tmp_path)
+    os.utime(tmp_path / f"data/LAB/sub-{LAB[0]}/anat/sub-{LAB[0]}_T1w.nii.gz")
+    before = records(workflow)
+    printed = workflow.run(VOLUMES)
+    assert counted(printed) == {"preprocess": 1, **GATHERED}
+    assert not redone(workflow, before)
+    assert workflow.plan() == {}, "its table holds the same bytes"
+
+    workflow = workflow.over(quality={"policy": "skip"})
+    assert workflow.plan(VOLUMES) == {"volumes": 1}
+    workflow.run(VOLUMES)
+    assert workflow.plan() == {}
+
+    # In one go what follows has its turn too: a training finds that it is done.
+    weights = workflow.results / "compressors/wf-sa-vae/model.safetensors"
+    state = weights.parent / "last/state.safetensors"
+    kept, made = weights.read_bytes(), state.stat().st_mtime_ns
+    os.utime(tmp_path / f"data/LAB/sub-{LAB[1]}/anat/sub-{LAB[1]}_T1w.nii.gz")
+    printed = workflow.run(str(weights.relative_to(workflow.folder)))
+    assert counted(printed) == {"preprocess": 1, **GATHERED, "train_compressor": 1}
+    assert weights.read_bytes() == kept and state.stat().st_mtime_ns == made
+
+
+def test_an_exclusion_redoes_no_session(finished, tmp_path):
+    workflow = finished.twin(tmp_path)
+    (tmp_path / "exclusions.tsv").write_text(f"key\treason\nLAB/sub-{LAB[0]}\ta test\n")
+    assert workflow.plan() == {"preprocess": 1, **GATHERED, **AFTER_VOLUMES}
+    before = records(workflow)
+    kept = set(pd.read_csv(tmp_path / VOLUMES, sep="\t")["scan_id"])
+    workflow.run(VOLUMES)
+    assert not redone(workflow, before)
+    left = set(pd.read_csv(tmp_path / VOLUMES, sep="\t")["scan_id"])
+    assert kept - left == {f"LAB/sub-{LAB[0]}_T1w"} and not left - kept
+
+
+def counted(printed: str) -> dict[str, int]:
+    """How many jobs of each rule have run."""
+    rules = [
+        line.split()[1].rstrip(":")
+        for line in printed.splitlines()
+        if line.startswith(("rule ", "localrule "))
+    ]
+    return dict(Counter(rules))
+
+
+WORK = {  # what a stage has left behind once it is in the middle of its work
+    "preprocess": "preprocessed/**/*_desc-preproc.prov.json",
+    "train-compressor": "compressors/*/last/state.safetensors",
+    "encode": "latents/*/.partial-*.npy",
+    "train-denoiser": "denoisers/*/last/state.safetensors",
+    "sample-test": "samples/**/*.nii.gz",
+    "reconstruction": "evaluation/reconstruction/*/.partial-*.jsonl",
+}
+
+
+def kill_during(workflow: Workflow, stage: str, targets: list[str]) -> list[Path]:
+    """SIGKILL everything in the middle of `stage`; return what it had done, empty when too late."""
+    process = workflow.start(*targets)
     try:
         while process.poll() is None:
-            if _running(process.pid, f"wfdm {stage}") and _running(process.pid, stage):
-                time.sleep(4)  # into its work, past its imports
-                return process.poll() is None
-            time.sleep(0.2)
-        return False
+            # In this order: what is seen while the stage runs was there while it ran.
+            if any(f"wfdm {stage} " in line for line in commands(process.pid)):
+                found = list(workflow.results.glob(WORK[stage]))
+                if found:
+                    return found
+            time.sleep(0.02)
+        return []
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def _running(group: int, word: str) -> bool:
+def commands(group: int) -> Iterator[str]:
+    """The command lines of the processes of a group."""
     for entry in os.listdir("/proc"):
         try:
-            if os.getpgid(int(entry)) != group:
-                continue
-            with open(f"/proc/{entry}/cmdline", "rb") as stream:
-                if word in stream.read().replace(b"\0", b" ").decode(errors="replace"):
-                    return True
+            if os.getpgid(int(entry)) == group:
+                command = Path("/proc", entry, "cmdline").read_bytes()
+                yield command.replace(b"\0", b" ").decode(errors="replace")
         except (ValueError, ProcessLookupError, FileNotFoundError):
             continue
-    return False
 
 
 def test_killed_in_every_long_stage_ends_in_the_same_tables(finished, tmp_path):
-    workflow = Workflow(tmp_path)
-    killed = [stage for stage in STAGES if kill_during(workflow, stage)]
-    assert killed == list(STAGES)
-    workflow.run("all")
-    for name in ("table1.csv", "table3.csv", "table4.csv"):
-        undisturbed = (finished.results / "tables" / name).read_bytes()
-        assert (workflow.results / "tables" / name).read_bytes() == undisturbed
+    workflow = finished.twin(tmp_path)
+    for name in ("preprocessed", "compressors", "latents", "denoisers", "samples", "evaluation"):
+        shutil.rmtree(workflow.results / name)
+    targets = [f"results/tiny/tables/{name}.csv" for name in TABLES]
+    for name in targets:
+        (workflow.folder / name).unlink()
+    sessions: dict[Path, int] = {}
+    for stage in WORK:
+        assert kill_during(workflow, stage, targets), stage
+        if stage == "preprocess":
+            sessions = records(workflow)
+        if stage == "train-compressor":
+            states = list(workflow.results.glob(WORK[stage]))
+    workflow.run(*targets)
+    for name in targets:
+        assert (workflow.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    assert 0 < len(sessions) < len(records(workflow))
+    assert not redone(workflow, {**records(workflow), **sessions}), "what was done stays done"
+    # The log is of the job's last run: it went on from the state that the killed one had kept.
+    for state in states:
+        log = workflow.results / f"logs/train_compressor/{state.parents[1].name}.log"
+        assert "continuing after step" in log.read_text()

@@ -5,6 +5,23 @@ localrules:
     latents,
 
 
+def training_of(wildcards):
+    """Return how a compressor is trained; None for fixed and pretrained ones."""
+    return study.compressors[wildcards.compressor].training
+
+
+def pretrained_weights(wildcards):
+    """Return the published weights of a compressor, where it has some."""
+    name = study.compressors[wildcards.compressor].pretrained
+    return [asset(name)] if name else []
+
+
+def perceptual_weights(wildcards):
+    """Return the weights of the perceptual network, where it has an asset."""
+    training = training_of(wildcards)
+    return assets(training.perceptual.assets) if training else []
+
+
 rule train_compressor:
     input:
         volumes=results("preprocessed/volumes.tsv"),
@@ -26,8 +43,8 @@ rule train_compressor:
         gpu=lambda wildcards: 1 if training_of(wildcards) else 0,
         cache_mb=study.cache_mb,
     params:
-        settings=lambda wildcards: settings(
-            stages.train_compressor(study, wildcards.compressor)
+        settings=lambda wildcards: settings_of(
+            "train_compressor", compressor=wildcards.compressor
         ),
         weights=lambda _, input: " ".join(
             [
@@ -36,7 +53,10 @@ rule train_compressor:
             ]
         ),
         cache=results("cache"),
-        code=lambda wildcards: code_of("train-compressor", wildcards.compressor),
+        code=lambda wildcards: code_of(
+            "train_compressor",
+            *study.compressors[wildcards.compressor].implementations,
+        ),
     message:
         "Train compressor {wildcards.compressor}"
     shell:
@@ -52,8 +72,8 @@ rule encode:
         model=results("compressors/{compressor}/model.safetensors"),
         volumes=results("preprocessed/volumes.tsv"),
     output:
-        latents=results("latents/{compressor}/shard-{shard}.npy"),
-        rows=results("latents/{compressor}/shard-{shard}.tsv"),
+        latents=shard_file("latents/{compressor}", ".npy"),
+        rows=shard_file("latents/{compressor}", ".tsv"),
     log:
         results("logs/encode/{compressor}/{shard}.log"),
     benchmark:
@@ -64,9 +84,9 @@ rule encode:
         runtime=240,
         gpu=1,
     params:
-        settings=settings(stages.EncodeStage(volume=study.volume)),
+        settings=settings_of("encode"),
         shards=study.shards,
-        code=lambda wildcards: code_of("encode", wildcards.compressor),
+        code=lambda wildcards: code_of("encode", architecture(wildcards.compressor)),
     message:
         "Encode shard {wildcards.shard} with {wildcards.compressor}"
     shell:
@@ -77,11 +97,8 @@ rule encode:
 
 rule latents:
     input:
-        shards=lambda wildcards: expand(
-            results("latents/{compressor}/shard-{shard}.npy"),
-            compressor=wildcards.compressor,
-            shard=shards(),
-        ),
+        shards=every_shard("latents/{compressor}", ".npy"),
+        rows=every_shard("latents/{compressor}", ".tsv"),
         splits=results("data/splits.tsv"),
         model=results("compressors/{compressor}/model.safetensors"),
     output:
@@ -96,13 +113,9 @@ rule latents:
         mem_mb=8000,
         runtime=120,
     params:
-        settings=settings(
-            stages.LatentsStage(
-                shape=study.volume.shape, spacing=study.preprocess.spacing
-            )
-        ),
+        settings=settings_of("latents"),
         shards=study.shards,
-        code=fingerprint("encode"),
+        code=code_of("latents"),
     message:
         "Index the latents of {wildcards.compressor}; scale factor from the training split"
     shell:

@@ -1,4 +1,7 @@
-# Assets, the scan table and its people, the phantom cohort, the split, reports on all of it.
+# Assets, the scan table and its people, the split, reports on all of it.
+
+
+ASSET_NAMES = {entry.file: name for name, entry in load_registry().items()}
 
 
 localrules:
@@ -26,14 +29,29 @@ rule asset:
     params:
         name=lambda wildcards: ASSET_NAMES[wildcards.file],
         checksum=lambda wildcards: find(ASSET_NAMES[wildcards.file]).checksum,
-        code=fingerprint("asset"),
+        code=code_of("asset"),
     message:
         "Retrieve {wildcards.file} and verify its checksum"
     shell:
         "wfdm asset {params.name:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
-checkpoint index:
+def raw_stamps():
+    """Return a digest per shard of its raw files and exclusions."""
+    try:
+        return plan.raw_stamps(study, Path(results("data/scans.tsv")))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def source_folders(_):
+    """Return no file; stop where a source's data is missing, and say what to place where."""
+    if told := plan.missing_source(study):
+        raise WorkflowError(told)
+    return []
+
+
+rule index:
     input:
         schema="config/metadata.yaml",
         aliases=study.people.aliases,
@@ -51,10 +69,10 @@ checkpoint index:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=settings(stages.index(study)),
+        settings=settings_of("index"),
         raw=results("raw"),
-        listing=[listing(source) for source in study.sources],
-        code=fingerprint("index"),
+        listing=lambda _: plan.listings(study),
+        code=code_of("index"),
     message:
         "List every scan of every source"
     shell:
@@ -83,39 +101,11 @@ rule coverage:
         mem_mb=2000,
         runtime=10,
     params:
-        code=fingerprint("coverage"),
+        code=code_of("coverage"),
     message:
         "Count what each metadata field covers"
     shell:
         "wfdm coverage --scans {input.scans:q} --out {output.table:q} 2>&1 | tee {log:q}"
-
-
-rule phantom:
-    input:
-        head=lambda wildcards: asset(PHANTOM_OF[wildcards.dataset].template),
-        brain=lambda wildcards: asset(PHANTOM_OF[wildcards.dataset].brain),
-    output:
-        record=results("raw/{dataset}/{place}/{session}_desc-raw.prov.json"),
-    log:
-        results("logs/phantom/{dataset}/{place}/{session}.log"),
-    benchmark:
-        results("logs/phantom/{dataset}/{place}/{session}.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        settings=lambda wildcards: settings(
-            stages.PhantomStage(seed=study.seed, source=PHANTOM_OF[wildcards.dataset])
-        ),
-        scans=lambda wildcards: option("scan", scan_paths(phantom_rows(wildcards))),
-        code=fingerprint("phantom"),
-    message:
-        "Make the phantom head of {wildcards.dataset} {wildcards.session}"
-    shell:
-        "wfdm phantom --settings {params.settings:q} --dataset {wildcards.dataset} "
-        "--session {wildcards.session} --head {input.head:q} --brain {input.brain:q} "
-        "{params.scans} --record {output.record:q} 2>&1 | tee {log:q}"
 
 
 rule split:
@@ -141,8 +131,8 @@ rule split:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings(stages.split(study)),
-        code=fingerprint("split"),
+        settings=settings_of("split"),
+        code=code_of("split"),
     message:
         "Divide people into train, validation and test"
     shell:
@@ -155,8 +145,8 @@ rule image_hash:
     input:
         volumes=results("preprocessed/volumes.tsv"),
     output:
-        hashes=results("data/image_hashes/shard-{shard}.npy"),
-        rows=results("data/image_hashes/shard-{shard}.tsv"),
+        hashes=shard_file("data/image_hashes", ".npy"),
+        rows=shard_file("data/image_hashes", ".tsv"),
     log:
         results("logs/image_hash/{shard}.log"),
     benchmark:
@@ -166,9 +156,9 @@ rule image_hash:
         mem_mb=4000,
         runtime=120,
     params:
-        settings=settings(stages.ImageHashStage(volume=study.volume)),
+        settings=settings_of("image_hash"),
         shards=study.shards,
-        code=fingerprint("near-duplicates"),
+        code=code_of("image_hash"),
     message:
         "Image hashes of shard {wildcards.shard}"
     shell:
@@ -180,8 +170,8 @@ rule image_hash:
 rule near_duplicates:
     input:
         scans=results("data/scans.tsv"),
-        hashes=expand(results("data/image_hashes/shard-{shard}.npy"), shard=shards()),
-        rows=expand(results("data/image_hashes/shard-{shard}.tsv"), shard=shards()),
+        hashes=every_shard("data/image_hashes", ".npy"),
+        rows=every_shard("data/image_hashes", ".tsv"),
     output:
         table=report(
             results("data/near_duplicates.tsv"),
@@ -198,11 +188,9 @@ rule near_duplicates:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings(
-            stages.NearDuplicatesStage(near_duplicate=study.people.near_duplicate)
-        ),
+        settings=settings_of("near_duplicates"),
         hashes=lambda _, input: option("hashes", input.hashes),
-        code=fingerprint("near-duplicates"),
+        code=code_of("near_duplicates"),
     message:
         "Pairs of scans of two people that look like one person's"
     shell:
@@ -213,9 +201,7 @@ rule near_duplicates:
 rule manifest:
     input:
         scans=results("data/scans.tsv"),
-        raw=lambda _: [
-            raw for rows in all_sessions().values() for raw in raw_scans(rows)
-        ],
+        phantoms=every_shard("raw", ".tsv") if PHANTOMS else [],
     output:
         manifest=results("data/manifest.tsv"),
     log:
@@ -227,7 +213,8 @@ rule manifest:
         mem_mb=2000,
         runtime=600,
     params:
-        code=fingerprint("manifest"),
+        stamps=lambda _: raw_stamps(),
+        code=code_of("manifest"),
     message:
         "Take the sha256 of every raw scan"
     shell:

@@ -1,31 +1,66 @@
 # Metrics: reconstruction per scan, features per scan, realism and diversity per modality.
 
 
-rule floors:
+localrules:
+    join,
+
+
+wildcard_constraints:
+    cohort="|".join(["real", *study.generators]),
+    rows="|".join(["mean_volume", *study.compressors]),
+
+
+rule mean_volumes:
     input:
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
-        lpips=weights(study.evaluation.lpips),
     output:
         means=results("evaluation/mean_volumes.safetensors"),
-        rows=results("evaluation/reconstruction/mean_volume.csv"),
     log:
-        results("logs/floors.log"),
+        results("logs/mean_volumes.log"),
     benchmark:
-        results("logs/floors.benchmark.tsv")
+        results("logs/mean_volumes.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    params:
+        settings=settings_of("mean_volumes"),
+        code=code_of("mean_volumes"),
+    message:
+        "Mean volumes of the training split: what every model must beat"
+    shell:
+        "wfdm mean-volumes --settings {params.settings:q} --volumes {input.volumes:q} "
+        "--splits {input.splits:q} --out {output.means:q} 2>&1 | tee {log:q}"
+
+
+rule floors:
+    input:
+        means=results("evaluation/mean_volumes.safetensors"),
+        volumes=results("preprocessed/volumes.tsv"),
+        splits=results("data/splits.tsv"),
+        lpips=assets(study.evaluation.lpips.assets) if study.evaluation.lpips else [],
+    output:
+        rows=shard_file("evaluation/reconstruction/mean_volume", ".csv"),
+    log:
+        results("logs/floors/{shard}.log"),
+    benchmark:
+        results("logs/floors/{shard}.benchmark.tsv")
     threads: 2
     resources:
         mem_mb=16000,
-        runtime=600,
+        runtime=240,
     params:
-        settings=settings(stages.reconstruction(study)),
+        settings=settings_of("floors"),
         lpips=lambda _, input: option("lpips", input.lpips),
-        code=fingerprint("floors"),
+        shards=study.shards,
+        code=code_of("floors"),
     message:
-        "Mean volumes of the training split: the floor that every model must beat"
+        "Score the mean volumes on shard {wildcards.shard} of the test split"
     shell:
-        "wfdm evaluate floors --settings {params.settings:q} --volumes {input.volumes:q} "
-        "--splits {input.splits:q} {params.lpips} --threads {threads} --means {output.means:q} "
+        "wfdm floors --settings {params.settings:q} --means {input.means:q} "
+        "--volumes {input.volumes:q} --splits {input.splits:q} {params.lpips} "
+        "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
 
 
@@ -34,28 +69,54 @@ rule reconstruction:
         model=results("compressors/{compressor}/model.safetensors"),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
-        lpips=weights(study.evaluation.lpips),
+        lpips=rules.floors.input.lpips,
     output:
-        metrics=results("evaluation/reconstruction/{compressor}.csv"),
+        rows=shard_file("evaluation/reconstruction/{compressor}", ".csv"),
     log:
-        results("logs/reconstruction/{compressor}.log"),
+        results("logs/reconstruction/{compressor}/{shard}.log"),
     benchmark:
-        results("logs/reconstruction/{compressor}.benchmark.tsv")
+        results("logs/reconstruction/{compressor}/{shard}.benchmark.tsv")
     threads: 2
     resources:
         mem_mb=32000,
-        runtime=1440,
+        runtime=240,
         gpu=1,
     params:
-        settings=settings(stages.reconstruction(study)),
+        settings=settings_of("reconstruction"),
         lpips=lambda _, input: option("lpips", input.lpips),
-        code=lambda wildcards: code_of("reconstruction", wildcards.compressor),
+        shards=study.shards,
+        code=lambda wildcards: code_of(
+            "reconstruction", architecture(wildcards.compressor)
+        ),
     message:
-        "Reconstruct the test split with {wildcards.compressor}"
+        "Reconstruct shard {wildcards.shard} of the test split with {wildcards.compressor}"
     shell:
-        "wfdm evaluate reconstruction --settings {params.settings:q} "
-        "--compressor {input.model:q} --volumes {input.volumes:q} --splits {input.splits:q} "
-        "{params.lpips} --threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"
+        "wfdm reconstruction --settings {params.settings:q} --compressor {input.model:q} "
+        "--volumes {input.volumes:q} --splits {input.splits:q} {params.lpips} "
+        "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
+        "--out {output.rows:q} 2>&1 | tee {log:q}"
+
+
+rule join:
+    input:
+        parts=every_shard("evaluation/reconstruction/{rows}", ".csv"),
+    output:
+        rows=results("evaluation/reconstruction/{rows}.csv"),
+    log:
+        results("logs/join/{rows}.log"),
+    benchmark:
+        results("logs/join/{rows}.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        parts=lambda _, input: option("part", input.parts),
+        code=code_of("join"),
+    message:
+        "Join the reconstruction metrics of {wildcards.rows}"
+    shell:
+        "wfdm join {params.parts} --out {output.rows:q} 2>&1 | tee {log:q}"
 
 
 rule features:
@@ -65,43 +126,39 @@ rule features:
             if wildcards.cohort == "real"
             else f"samples/{wildcards.cohort}/samples.tsv"
         ),
-        splits=results("data/splits.tsv"),
-        weights=weights(study.evaluation.features),
+        splits=lambda wildcards: [results("data/splits.tsv")][
+            : wildcards.cohort == "real"
+        ],
+        weights=assets(study.evaluation.features.assets),
     output:
-        features=results("evaluation/features/{cohort}.safetensors"),
+        features=shard_file("evaluation/features/{cohort}", ".safetensors"),
     log:
-        results("logs/features/{cohort}.log"),
+        results("logs/features/{cohort}/{shard}.log"),
     benchmark:
-        results("logs/features/{cohort}.benchmark.tsv")
-    wildcard_constraints:
-        cohort="|".join(["real", *study.generators]),
+        results("logs/features/{cohort}/{shard}.benchmark.tsv")
     threads: 2
     resources:
         mem_mb=32000,
-        runtime=1440,
+        runtime=240,
         gpu=1,
     params:
-        settings=settings(
-            stages.FeaturesStage(
-                volume=study.volume,
-                network=study.evaluation.features,
-                intensity=study.evaluation.intensity,
-            )
-        ),
+        settings=settings_of("features"),
+        splits=lambda _, input: option("splits", input.splits),
         weights=lambda _, input: option("weights", input.weights),
-        code=fingerprint("features"),
+        shards=study.shards,
+        code=code_of("features"),
     message:
-        "Features of {wildcards.cohort} volumes"
+        "Features of shard {wildcards.shard} of the {wildcards.cohort} volumes"
     shell:
-        "wfdm evaluate features --settings {params.settings:q} --volumes {input.volumes:q} "
-        "--splits {input.splits:q} {params.weights} --threads {threads} "
-        "--out {output.features:q} 2>&1 | tee {log:q}"
+        "wfdm features --settings {params.settings:q} --volumes {input.volumes:q} "
+        "{params.splits} {params.weights} --shard {wildcards.shard} --shards {params.shards} "
+        "--threads {threads} --out {output.features:q} 2>&1 | tee {log:q}"
 
 
 rule synthesis:
     input:
-        real=results("evaluation/features/real.safetensors"),
-        synthetic=results("evaluation/features/{generator}.safetensors"),
+        real=every_shard("evaluation/features/real", ".safetensors"),
+        synthetic=every_shard("evaluation/features/{generator}", ".safetensors"),
         samples=results("samples/{generator}/samples.tsv"),
         means=results("evaluation/mean_volumes.safetensors"),
     output:
@@ -115,13 +172,16 @@ rule synthesis:
         mem_mb=32000,
         runtime=1440,
     params:
-        settings=lambda wildcards: settings(
-            stages.synthesis(study, wildcards.generator)
+        settings=lambda wildcards: settings_of(
+            "synthesis", generator=wildcards.generator
         ),
-        code=fingerprint("synthesis"),
+        features=lambda _, input: option("real", input.real)
+        + " "
+        + option("synthetic", input.synthetic),
+        code=code_of("synthesis"),
     message:
         "Realism and diversity of {wildcards.generator}"
     shell:
-        "wfdm evaluate synthesis --settings {params.settings:q} --real {input.real:q} "
-        "--synthetic {input.synthetic:q} --samples {input.samples:q} --means {input.means:q} "
+        "wfdm synthesis --settings {params.settings:q} {params.features} "
+        "--samples {input.samples:q} --means {input.means:q} "
         "--threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"

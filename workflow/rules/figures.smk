@@ -1,39 +1,64 @@
 # The paper's figures, from the models and samples of this study.
 
+MODELS = {
+    name: results(f"compressors/{name}/model.safetensors") for name in COMPRESSORS
+}
+SAMPLES = {name: results(f"samples/{name}/samples.tsv") for name in study.generators}
 
-rule figure1:
-    output:
-        pdf=results("figures/figure1.pdf"),
-        png=report(
-            results("figures/figure1.png"),
-            caption="../report/figure1.rst",
-            category="Figures",
-            labels={"figure": "1", "content": "Architecture"},
-        ),
-    log:
-        results("logs/figure1.log"),
-    benchmark:
-        results("logs/figure1.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=10,
-    params:
-        settings=lambda _: settings(stages.architecture(study)),
-        code=fingerprint("figure1"),
-    message:
-        "Figure 1: the configured architecture"
-    shell:
-        "wfdm figures figure1 --settings {params.settings:q} --out {output.pdf:q} "
-        "2>&1 | tee {log:q}"
+
+def columns(section, files):
+    """Return the options of a figure's columns: which file, and what the column is called."""
+    given = option("column", [f"{name}={path}" for name, path in files.items()])
+    return f"{given} {labels(section, files)}"
+
+
+def label_of(section, name):
+    """Return what a row is called where it stands alone."""
+    return getattr(study, section)[name].label or name
+
+
+def drawn():
+    """Return the rows that figure 1 shows, by what each of them is."""
+    generator = study.figures.generator
+    denoiser = study.generators[generator].denoiser
+    compressor = study.denoisers[denoiser].compressor
+    return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
+
+
+if study.figures.generator:
+
+    rule figure1:
+        output:
+            pdf=results("figures/figure1.pdf"),
+            png=report(
+                results("figures/figure1.png"),
+                caption="../report/figure1.rst",
+                category="Figures",
+                labels={"figure": "1", "content": "Architecture"},
+            ),
+        log:
+            results("logs/figure1.log"),
+        benchmark:
+            results("logs/figure1.benchmark.tsv")
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=10,
+        params:
+            settings=lambda _: settings_of("figure1", **drawn()),
+            compressor=label_of("compressors", drawn()["compressor"]),
+            generator=label_of("generators", drawn()["generator"]),
+            code=lambda _: code_of("figure1"),
+        message:
+            "Figure 1: the configured architecture"
+        shell:
+            "wfdm figure1 --settings {params.settings:q} --compressor {params.compressor:q} "
+            "--generator {params.generator:q} --out {output.pdf:q} 2>&1 | tee {log:q}"
 
 
 rule figure2:
     input:
-        models=expand(
-            results("compressors/{compressor}/model.safetensors"),
-            compressor=COMPRESSORS,
-        ),
+        models=MODELS.values(),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
     output:
@@ -53,32 +78,20 @@ rule figure2:
         mem_mb=32000,
         runtime=30,
     params:
-        settings=settings(
-            stages.FigureStage(
-                seed=study.seed, volume=study.volume, figures=study.figures
-            )
-        ),
-        columns=option(
-            "column",
-            [
-                f"{compressor.label}={results(f'compressors/{name}/model.safetensors')}"
-                for name, compressor in COMPRESSORS.items()
-            ],
-        ),
-        code=code_of("figure2", *COMPRESSORS),
+        settings=lambda _: settings_of("figure2"),
+        columns=columns("compressors", MODELS),
+        code=lambda _: code_of("figure2", *map(architecture, MODELS)),
     message:
         "Figure 2: reconstructions by compressor"
     shell:
-        "wfdm figures figure2 --settings {params.settings:q} {params.columns} "
+        "wfdm figure2 --settings {params.settings:q} {params.columns} "
         "--volumes {input.volumes:q} --splits {input.splits:q} --threads {threads} "
         "--out {output.pdf:q} 2>&1 | tee {log:q}"
 
 
 rule figure3:
     input:
-        samples=expand(
-            results("samples/{generator}/samples.tsv"), generator=study.generators
-        ),
+        samples=SAMPLES.values(),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
     output:
@@ -98,22 +111,12 @@ rule figure3:
         mem_mb=8000,
         runtime=30,
     params:
-        settings=settings(
-            stages.FigureStage(
-                seed=study.seed, volume=study.volume, figures=study.figures
-            )
-        ),
-        columns=option(
-            "column",
-            [
-                f"{generator.label}={results(f'samples/{name}/samples.tsv')}"
-                for name, generator in study.generators.items()
-            ],
-        ),
-        code=fingerprint("figure3"),
+        settings=lambda _: settings_of("figure3"),
+        columns=columns("generators", SAMPLES),
+        code=lambda _: code_of("figure3"),
     message:
         "Figure 3: real and synthetic scans"
     shell:
-        "wfdm figures figure3 --settings {params.settings:q} {params.columns} "
+        "wfdm figure3 --settings {params.settings:q} {params.columns} "
         "--volumes {input.volumes:q} --splits {input.splits:q} "
         "--out {output.pdf:q} 2>&1 | tee {log:q}"

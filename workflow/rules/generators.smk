@@ -1,40 +1,94 @@
-# Stage B: the diffusion model and its samples, one for every test scan.
+# Stage B: denoisers, and the samples of every generator, one for every test scan.
 
 
 localrules:
     samples,
 
 
-rule train_diffusion:
+def compressor_of(row):
+    """Return the compressor that a denoiser, or decoded noise, works with.
+
+    Raises WorkflowError where its weights are not placed.
+    """
+    if row.compressor in ABSENT:
+        raise WorkflowError(
+            f"compressor '{row.compressor}' is needed, but {ABSENT[row.compressor]} is not placed"
+        )
+    return row.compressor
+
+
+def latents_of(path):
+    """Return an input function: a file of the latents that a denoiser models."""
+    return lambda wildcards: results(
+        f"latents/{compressor_of(study.denoisers[wildcards.denoiser])}/{path}"
+    )
+
+
+def source_of(wildcards):
+    """Return what a generator is made of: a denoiser, a space of latents, or a table."""
+    row = study.generators[wildcards.generator]
+    if row.kind == "diffusion":
+        return results(f"denoisers/{row.denoiser}/model.safetensors")
+    if row.kind == "noise":
+        return results(f"latents/{compressor_of(row)}/scale.json")
+    return row.table
+
+
+def models_of(wildcards):
+    """Return the other models that a generator works with."""
+    row = study.generators[wildcards.generator]
+    made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
+    if row.kind == "folder":
+        return []
+    return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
+
+
+def code_of_sample(wildcards):
+    """Return the code that a generator's samples depend on."""
+    row = study.generators[wildcards.generator]
+    made, parts = row, []
+    if row.kind == "diffusion":
+        made = study.denoisers[row.denoiser]
+        parts = [made.network.implementation, made.process.implementation]
+    if row.kind != "folder":
+        parts.append(architecture(compressor_of(made)))
+    return code_of("sample_test", row.implementation, *parts)
+
+
+rule train_denoiser:
     input:
-        latents=of_compressor("latents/{compressor}/scale.json"),
-        index=of_compressor("latents/{compressor}/index.tsv"),
+        latents=latents_of("scale.json"),
+        index=latents_of("index.tsv"),
         scans=results("data/scans.tsv"),
         splits=results("data/splits.tsv"),
         statistics=results("data/metadata_statistics.json"),
         schema="config/metadata.yaml",
     output:
-        model=results("generators/{generator}/model.safetensors"),
-        config=results("generators/{generator}/config.json"),
-        history=results("generators/{generator}/history.csv"),
+        model=results("denoisers/{denoiser}/model.safetensors"),
+        config=results("denoisers/{denoiser}/config.json"),
+        history=results("denoisers/{denoiser}/history.csv"),
     log:
-        results("logs/train_diffusion/{generator}.log"),
+        results("logs/train_denoiser/{denoiser}.log"),
     benchmark:
-        results("logs/train_diffusion/{generator}.benchmark.tsv")
-    threads: lambda wildcards: study.generators[wildcards.generator].training.threads
+        results("logs/train_denoiser/{denoiser}.benchmark.tsv")
+    threads: lambda wildcards: study.denoisers[wildcards.denoiser].training.threads
     resources:
         mem_mb=64000,
         runtime=7200,
         gpu=1,
     params:
-        settings=lambda wildcards: settings(
-            stages.train_diffusion(study, wildcards.generator)
+        settings=lambda wildcards: settings_of(
+            "train_denoiser", denoiser=wildcards.denoiser
         ),
-        code=fingerprint("train-diffusion"),
+        code=lambda wildcards: code_of(
+            "train_denoiser",
+            study.denoisers[wildcards.denoiser].network.implementation,
+            study.denoisers[wildcards.denoiser].process.implementation,
+        ),
     message:
-        "Train generator {wildcards.generator}"
+        "Train denoiser {wildcards.denoiser}"
     shell:
-        "wfdm train-diffusion --settings {params.settings:q} --latents {input.latents:q} "
+        "wfdm train-denoiser --settings {params.settings:q} --latents {input.latents:q} "
         "--scans {input.scans:q} --splits {input.splits:q} "
         "--statistics {input.statistics:q} --threads {threads} "
         "--out {output.model:q} 2>&1 | tee {log:q}"
@@ -42,14 +96,13 @@ rule train_diffusion:
 
 rule sample:
     input:
-        generator=trained_generator,
-        compressor=of_compressor("compressors/{compressor}/model.safetensors"),
-        latents=of_compressor("latents/{compressor}/scale.json"),
+        source=source_of,
+        models=models_of,
         volumes=results("preprocessed/volumes.tsv"),
         scans=results("data/scans.tsv"),
         splits=results("data/splits.tsv"),
     output:
-        samples=results("samples/{generator}/shard-{shard}.tsv"),
+        samples=shard_file("samples/{generator}", ".tsv"),
     log:
         results("logs/sample/{generator}/{shard}.log"),
     benchmark:
@@ -60,26 +113,23 @@ rule sample:
         runtime=240,
         gpu=1,
     params:
-        settings=lambda wildcards: settings(stages.sample(study, wildcards.generator)),
-        generator=lambda _, input: option("generator", input.generator),
+        settings=lambda wildcards: settings_of(
+            "sample_test", generator=wildcards.generator
+        ),
         shards=study.shards,
-        code=lambda wildcards: code_of("sample", compressor_of(wildcards.generator)),
+        code=code_of_sample,
     message:
         "Sample shard {wildcards.shard} from {wildcards.generator}"
     shell:
-        "wfdm sample-test --settings {params.settings:q} {params.generator} "
-        "--latents {input.latents:q} --scans {input.scans:q} --splits {input.splits:q} "
-        "--volumes {input.volumes:q} --shard {wildcards.shard} --shards {params.shards} "
-        "--threads {threads} --out {output.samples:q} 2>&1 | tee {log:q}"
+        "wfdm sample-test --settings {params.settings:q} --source {input.source:q} "
+        "--scans {input.scans:q} --splits {input.splits:q} --volumes {input.volumes:q} "
+        "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
+        "--out {output.samples:q} 2>&1 | tee {log:q}"
 
 
 rule samples:
     input:
-        shards=lambda wildcards: expand(
-            results("samples/{generator}/shard-{shard}.tsv"),
-            generator=wildcards.generator,
-            shard=shards(),
-        ),
+        shards=every_shard("samples/{generator}", ".tsv"),
     output:
         samples=results("samples/{generator}/samples.tsv"),
     log:
@@ -92,7 +142,7 @@ rule samples:
         runtime=30,
     params:
         shards=study.shards,
-        code=fingerprint("sample"),
+        code=code_of("samples"),
     message:
         "List the samples of {wildcards.generator}"
     shell:

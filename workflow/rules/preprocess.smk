@@ -1,98 +1,69 @@
-# One job per session. A cluster runs the sessions of a batch in one job: the SLURM profile puts
-# both rules into a group, and `batch` joins its sessions to one connected piece of the plan.
+# Preprocessing: a job per shard works on several sessions at a time. Then the quality page, and the
+# table of the volumes that may be used.
 
 
 localrules:
-    preprocess_assets,
     quality,
     volumes,
 
 
-# One file that stands for all assets: 30,000 sessions with one edge each are planned sooner.
-rule preprocess_assets:
-    input:
-        files=preprocess_assets_needed,
-    output:
-        digests=results("preprocessed/assets.tsv"),
-    log:
-        results("logs/preprocess_assets.log"),
-    benchmark:
-        results("logs/preprocess_assets.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    params:
-        files=lambda _, input: option("file", input.files),
-        code=fingerprint("digests"),
-    message:
-        "Note the assets of preprocessing"
-    shell:
-        "wfdm digests {params.files} --out {output.digests:q} 2>&1 | tee {log:q}"
+def extraction_weights(_):
+    """Return the brain extractor's weights where a source has raw scans; others have no skull."""
+    raw = any(
+        source.kind != "brainscape" or source.images == "raw"
+        for source in study.sources
+    )
+    return assets(study.preprocess.weights) if raw else []
 
 
+def exclusion_file(_):
+    """Return the exclusion file where there is one."""
+    return [path for path in [study.quality.exclusions] if Path(path).is_file()]
+
+
+# A shard of the study holds 460 sessions. One of them takes 60 s of a core, and with the whole
+# ensemble of HD-BET 25 min: see docs/preprocessing.md.
 rule preprocess:
     input:
-        raw=lambda wildcards: raw_scans(session_rows(wildcards)),
-        assets=results("preprocessed/assets.tsv"),
-    output:
-        record=results(
-            "preprocessed/{dataset}/{place}/{session}_desc-preproc.prov.json"
-        ),
-    log:
-        results("logs/preprocess/{dataset}/{place}/{session}.log"),
-    benchmark:
-        results("logs/preprocess/{dataset}/{place}/{session}.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, threads: 3500 + 2500 * threads,
-        runtime=60,
-    params:
-        settings=settings(
-            stages.PreprocessStage(seed=study.seed, preprocess=study.preprocess)
-        ),
-        options=session_options,
+        scans=results("data/scans.tsv"),
+        phantoms=shard_file("raw", ".tsv") if PHANTOMS else [],
         atlas=asset(study.preprocess.atlas),
         head=asset(study.preprocess.atlas_head),
-        code=fingerprint("preprocess"),
-    message:
-        "Preprocess {wildcards.dataset} {wildcards.session}"
-    # HD-BET's activations are large and short-lived: glibc keeps their pages, a quarter quicker.
-    shell:
-        "MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 "
-        "wfdm preprocess --settings {params.settings:q} --dataset {wildcards.dataset} "
-        "--session {wildcards.session} {params.options} --atlas {params.atlas:q} "
-        "--atlas-head {params.head:q} --threads {threads} --tolerate "
-        "--record {output.record:q} 2>&1 | tee {log:q}"
-
-
-rule batch:
-    input:
-        records=lambda wildcards: batches()[int(wildcards.batch)],
+        weights=extraction_weights,
     output:
-        records=results("preprocessed/batches/{batch}.tsv"),
+        table=shard_file("preprocessed", ".tsv"),
     log:
-        results("logs/batch/{batch}.log"),
+        results("logs/preprocess/{shard}.log"),
     benchmark:
-        results("logs/batch/{batch}.benchmark.tsv")
-    threads: 1
+        results("logs/preprocess/{shard}.benchmark.tsv")
+    threads: 8
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=lambda _, threads: 1000 + 3500 * threads,
+        runtime=2880,
     params:
-        records=lambda _, input: option("file", input.records),
-        code=fingerprint("digests"),
+        settings=settings_of("preprocess"),
+        weights=lambda _, input: option("weights", input.weights),
+        exclusions=study.quality.exclusions,
+        root=results("preprocessed"),
+        logs=results("logs/preprocess"),
+        shards=study.shards,
+        raw=lambda wildcards: raw_stamps().get(int(wildcards.shard), ""),
+        code=code_of("preprocess"),
     message:
-        "Note what was preprocessed in batch {wildcards.batch}"
+        "Preprocess the sessions of shard {wildcards.shard}"
     shell:
-        "wfdm digests {params.records} --out {output.records:q} 2>&1 | tee {log:q}"
+        "wfdm preprocess --settings {params.settings:q} --scans {input.scans:q} "
+        "--exclusions {params.exclusions:q} --shard {wildcards.shard} --shards {params.shards} "
+        "--processes {threads} --atlas {input.atlas:q} --atlas-head {input.head:q} "
+        "{params.weights} --root {params.root:q} --logs {params.logs:q} --out {output.table:q} "
+        "2>&1 | tee {log:q}"
 
 
 rule quality:
     input:
         scans=results("data/scans.tsv"),
         exclusions=exclusion_file,
-        batches=batch_tables,
+        sessions=every_shard("preprocessed", ".tsv"),
     output:
         page=results("preprocessed/quality.html"),
         table=results("preprocessed/quality.tsv"),
@@ -105,26 +76,26 @@ rule quality:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings(stages.QualityStage(quality=study.quality)),
-        root=lambda _, output: Path(output.page).parent,
+        settings=settings_of("quality"),
+        sessions=lambda _, input: option("sessions", input.sessions),
         logs=results("logs/preprocess"),
-        study=study.study,
-        code=fingerprint("quality"),
+        code=code_of("quality"),
     message:
         "Show the quality of the preprocessing"
     shell:
-        "wfdm quality --settings {params.settings:q} --scans {input.scans:q} "
-        "--root {params.root:q} --logs {params.logs:q} --study {params.study:q} "
-        "--out {output.page:q} 2>&1 | tee {log:q}"
+        "wfdm quality --settings {params.settings:q} --scans {input.scans:q} {params.sessions} "
+        "--logs {params.logs:q} --out {output.page:q} 2>&1 | tee {log:q}"
 
 
 rule volumes:
     input:
         scans=results("data/scans.tsv"),
         exclusions=exclusion_file,
-        batches=batch_tables,
-        page=results("preprocessed/quality.html"),
-        table=results("preprocessed/quality.tsv"),
+        sessions=every_shard("preprocessed", ".tsv"),
+        # For a person who has to decide; of sessions and exclusions the files above tell enough,
+        # and another flag redoes nothing.
+        page=ancient(results("preprocessed/quality.html")),
+        table=ancient(results("preprocessed/quality.tsv")),
     output:
         volumes=results("preprocessed/volumes.tsv"),
     log:
@@ -136,11 +107,11 @@ rule volumes:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings(stages.QualityStage(quality=study.quality)),
-        root=lambda _, output: Path(output.volumes).parent,
-        code=fingerprint("volumes"),
+        settings=settings_of("volumes"),
+        sessions=lambda _, input: option("sessions", input.sessions),
+        code=code_of("volumes"),
     message:
         "Gather the preprocessed volumes"
     shell:
-        "wfdm volumes --settings {params.settings:q} --scans {input.scans:q} "
-        "--root {params.root:q} --page {input.page:q} --out {output.volumes:q} 2>&1 | tee {log:q}"
+        "wfdm volumes --settings {params.settings:q} --scans {input.scans:q} {params.sessions} "
+        "--page {input.page:q} --out {output.volumes:q} 2>&1 | tee {log:q}"

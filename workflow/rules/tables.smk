@@ -1,5 +1,27 @@
 # The paper's tables, this study's value beside the published one.
 
+from wfdm.tables.table3 import BY_MODALITY
+
+MODALITY_OF = {str(number): modality for modality, number in BY_MODALITY.items()}
+RECONSTRUCTIONS = {
+    name: results(f"evaluation/reconstruction/{name}.csv") for name in COMPRESSORS
+}
+SYNTHESES = {
+    name: results(f"evaluation/synthesis/{name}.csv") for name in study.generators
+}
+
+
+def labels(section, names):
+    """Return `--label name=label` for each row of a section."""
+    rows = getattr(study, section)
+    return option("label", [f"{name}={rows[name].label or name}" for name in names])
+
+
+def rows(section, files):
+    """Return the options of a table's rows: which file, and what the row is called."""
+    given = option("row", [f"{name}={path}" for name, path in files.items()])
+    return f"{given} {labels(section, files)}"
+
 
 localrules:
     table1,
@@ -30,23 +52,20 @@ rule table1:
         mem_mb=2000,
         runtime=10,
     params:
-        rule=study.split.rule,
-        note=differences(study),
-        code=fingerprint("tables"),
+        settings=lambda _: settings_of("table1"),
+        note=option("note", [NOTE]),
+        code=lambda _: code_of("table1"),
     message:
         "Table 1: scans per split"
     shell:
-        "wfdm tables table1 --scans {input.scans:q} --splits {input.splits:q} "
-        "--published {input.published:q} --rule {params.rule} --note {params.note:q} "
+        "wfdm table1 --settings {params.settings:q} --scans {input.scans:q} "
+        "--splits {input.splits:q} --published {input.published:q} {params.note} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
 rule table3:
     input:
-        rows=expand(
-            results("evaluation/reconstruction/{compressor}.csv"),
-            compressor=COMPRESSORS,
-        ),
+        rows=RECONSTRUCTIONS.values(),
         floor=results("evaluation/reconstruction/mean_volume.csv"),
         published="config/published/table3.csv",
     output:
@@ -65,26 +84,21 @@ rule table3:
         mem_mb=2000,
         runtime=10,
     params:
-        rows=option(
-            "row",
-            [
-                f"{compressor.label}={results(f'evaluation/reconstruction/{name}.csv')}"
-                for name, compressor in COMPRESSORS.items()
-            ],
-        ),
-        note=differences(study),
-        code=fingerprint("tables"),
+        rows=rows("compressors", RECONSTRUCTIONS),
+        only="",
+        note=option("note", [NOTE]),
+        code=lambda _: code_of("table3"),
     message:
         "Table 3: reconstruction by compressor"
     shell:
-        "wfdm tables table3 {params.rows} --floor {input.floor:q} "
-        "--published {input.published:q} --note {params.note:q} "
+        "wfdm table3 {params.rows} {params.only} --floor {input.floor:q} "
+        "--published {input.published:q} {params.note} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
-rule table8to11:
+use rule table3 as table8to11 with:
     input:
-        rows=rules.table3.input.rows,
+        rows=RECONSTRUCTIONS.values(),
         floor=rules.table3.input.floor,
         published="config/published/table{number}.csv",
     output:
@@ -99,31 +113,20 @@ rule table8to11:
     benchmark:
         results("logs/table{number}.benchmark.tsv")
     wildcard_constraints:
-        number="|".join(map(str, BY_MODALITY.values())),
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
+        number="|".join(MODALITY_OF),
     params:
-        rows=rules.table3.params.rows,
-        modality=lambda wildcards: {
-            str(number): modality for modality, number in BY_MODALITY.items()
-        }[wildcards.number],
-        note=differences(study),
-        code=fingerprint("tables"),
+        rows=rows("compressors", RECONSTRUCTIONS),
+        only=lambda wildcards: f"--modality {MODALITY_OF[wildcards.number]}",
+        modality=lambda wildcards: MODALITY_OF[wildcards.number],
+        note=option("note", [NOTE]),
+        code=lambda _: code_of("table3"),
     message:
         "Table {wildcards.number}: reconstruction of {params.modality} by compressor"
-    shell:
-        "wfdm tables table3 {params.rows} --floor {input.floor:q} --modality {params.modality} "
-        "--published {input.published:q} --note {params.note:q} "
-        "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
 rule table4:
     input:
-        rows=expand(
-            results("evaluation/synthesis/{generator}.csv"), generator=study.generators
-        ),
+        rows=SYNTHESES.values(),
         published="config/published/table4.csv",
     output:
         table=report(
@@ -141,19 +144,13 @@ rule table4:
         mem_mb=2000,
         runtime=10,
     params:
-        rows=option(
-            "row",
-            [
-                f"{generator.label}={results(f'evaluation/synthesis/{name}.csv')}"
-                for name, generator in study.generators.items()
-            ],
-        ),
-        note=differences(study),
-        code=fingerprint("tables"),
+        rows=rows("generators", SYNTHESES),
+        note=option("note", [NOTE]),
+        code=lambda _: code_of("table4"),
     message:
         "Table 4: realism and diversity by generator"
     shell:
-        "wfdm tables table4 {params.rows} --published {input.published:q} --note {params.note:q} "
+        "wfdm table4 {params.rows} --published {input.published:q} {params.note} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
@@ -172,9 +169,9 @@ rule metrics:
         mem_mb=2000,
         runtime=10,
     params:
-        code=fingerprint("tables"),
+        code=lambda _: code_of("metrics"),
     message:
         "Numbers of tables 3 and 4, for `dvc metrics`"
     shell:
-        "wfdm tables metrics --row table3={input.table3:q} --row table4={input.table4:q} "
+        "wfdm metrics --row table3={input.table3:q} --row table4={input.table4:q} "
         "--out {output.metrics:q} 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-"""The `wfdm` command: one thin command per stage, on the same files that the rules use."""
+"""The `wfdm` command: parses, calls a stage, nothing more."""
 
 from wfdm.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The command line: collects the stages' commands and turns a UserError into one line."""
+"""The command line: every stage as a command, errors in one line."""
 
 import os
 import sys
@@ -6,8 +6,9 @@ import sys
 import typer
 
 from wfdm import __version__
-from wfdm.cli import data, evaluation, models, results
+from wfdm.cli.commands import add_stages
 from wfdm.errors import UserError
+from wfdm.log import start_logging
 
 app = typer.Typer(
     name="wfdm",
@@ -15,12 +16,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 110},
 )
-for commands in (data.app, models.app, results.app):
-    app.registered_commands += commands.registered_commands
-app.add_typer(evaluation.app, name="evaluate")
-app.add_typer(results.tables, name="tables")
-app.add_typer(results.figures, name="figures")
+add_stages(app)
 
 
 def _version(asked: bool) -> None:
@@ -33,10 +32,11 @@ def _version(asked: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, help="Print the version."),
 ) -> None:
-    # One thread per registration job, whoever starts it: results must not depend on the machine.
+    start_logging()
+    # One thread per registration: results must not depend on the machine.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-    # Threads that wait spin for some microseconds, then sleep: spinning on would slow a shared
-    # machine down tenfold, sleeping at once costs a small model a third of its speed.
+    # Waiting threads spin for some microseconds, then sleep. Longer spinning would slow a shared
+    # machine down tenfold; sleeping at once would cost a small model a third of its speed.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 

@@ -9,32 +9,50 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from wfdm.config.base import Fraction, Positive, Rate, Section, Size
-from wfdm.config.features import FeatureNetwork, LpipsNetwork
+from wfdm.config.base import (
+    NO_NUMBERS,
+    Fraction,
+    Positive,
+    Rate,
+    Section,
+    Size,
+    label_field,
+)
+from wfdm.config.features import FeatureSettings, LpipsSettings
 from wfdm.errors import UserError
 
+PUBLISHED = "wfdm.models.compressors.published"  # reads published weights, unless a kind has more
 Haar = Literal["exact", "rounded"]
 
 
 class WaveletFusion(Section):
     """WF-VAE and, with attention, WF-SA-VAE (paper, 2.5.1-2.5.2)."""
 
-    implementation: ClassVar[str] = "wfdm.models.wavelet_fusion:WaveletFusionVAE"
+    implementation: ClassVar[str] = "wfdm.models.compressors.wavelet_fusion:WaveletFusionVAE"
+    published: ClassVar[str] = "wfdm.models.compressors.brainmint"
     kind: Literal["wavelet-fusion"]
     channels: tuple[Positive, Positive] = Field((128, 256), description="authors' code")
     wavelet_channels: Positive = Field(64, description="authors' code")
     latent_channels: Positive = Field(4, description="paper, 2.5.1")
-    attention: bool = Field(False, description="self-attention in the bottleneck: WF-SA-VAE")
+    attention: bool = Field(
+        False, description="self-attention in the bottleneck; with it, WF-SA-VAE"
+    )
     norm_groups: Positive = Field(32, description="authors' code")
     haar: Haar = Field(
         "exact", description="filter entries 1/sqrt(8), or 0.3536 as in the authors' weights"
     )
 
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 4
+
 
 class WaveletAutoencoder(Section):
     """Wavelet VAE: both wavelet stages first, then a small autoencoder (paper, 3.1)."""
 
-    implementation: ClassVar[str] = "wfdm.models.wavelet_vae:WaveletVAE"
+    implementation: ClassVar[str] = "wfdm.models.compressors.wavelet_vae:WaveletVAE"
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["wavelet-vae"]
     channels: Positive = Field(256, description="authors' code, in a comment; its default is 128")
     res_blocks: Positive = Field(2, description="authors' code, in each half")
@@ -45,11 +63,17 @@ class WaveletAutoencoder(Section):
     norm_groups: Positive = Field(32, description="authors' code")
     haar: Haar = Field("exact", description="as in wavelet-fusion")
 
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 4
+
 
 class MaisiAutoencoder(Section):
     """VAE-GAN baseline and MAISI VAE-GAN: MONAI's AutoencoderKlMaisi (Guo et al., 2025)."""
 
-    implementation: ClassVar[str] = "wfdm.models.monai_vae:MaisiVAE"
+    implementation: ClassVar[str] = "wfdm.models.compressors.monai_vae:MaisiVAE"
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["maisi"]
     channels: tuple[Positive, ...] = Field((64, 128, 256), description="MAISI's; a level halves")
     res_blocks: Positive = Field(2, description="MAISI's, each level")
@@ -59,11 +83,17 @@ class MaisiAutoencoder(Section):
         1, description="parts a volume is cut into to save memory, same result; MAISI uses 4"
     )
 
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 2 ** (len(self.channels) - 1)
+
 
 class KLAutoencoder(Section):
     """LDM-VAE: MONAI's AutoencoderKL (Pinaya et al., 2022)."""
 
-    implementation: ClassVar[str] = "wfdm.models.monai_vae:LdmVAE"
+    implementation: ClassVar[str] = "wfdm.models.compressors.monai_vae:LdmVAE"
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["autoencoder-kl"]
     channels: tuple[Positive, ...] = Field(
         (64, 128, 128, 128), description="its published configuration; f = 8"
@@ -72,11 +102,17 @@ class KLAutoencoder(Section):
     latent_channels: Positive = Field(3, description="its published configuration; table 3")
     norm_groups: Positive = Field(32, description="its published configuration")
 
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 2 ** (len(self.channels) - 1)
+
 
 class VectorQuantised(Section):
     """VQ-GAN and VQ-VAE: MONAI's VQVAE, a codebook in the middle."""
 
-    implementation: ClassVar[str] = "wfdm.models.vector_quantised:VQVAE"
+    implementation: ClassVar[str] = "wfdm.models.compressors.vector_quantised:VQVAE"
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["vq-vae"]
     channels: tuple[Positive, ...] = Field((64, 128), description="a level halves; ALDM: 64, f = 4")
     res_layers: Positive = Field(1, description="ALDM's, each level")
@@ -86,24 +122,41 @@ class VectorQuantised(Section):
         True, description="volumes in [-1, 1] inside, as ALDM; outside they stay in [0, 1]"
     )
 
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 2 ** len(self.channels)
+
 
 class HaarTransform(Section):
     """The fixed wavelet references of table 3: nothing is trained."""
 
-    implementation: ClassVar[str] = "wfdm.models.haar:HaarCompressor"
+    implementation: ClassVar[str] = "wfdm.models.compressors.haar_transform:HaarCompressor"
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["haar"]
     levels: Literal[1, 2] = Field(description="1: the transform of WDM; 2: a quarter per side")
     haar: Haar = Field("exact", description="as in wavelet-fusion")
+
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 2**self.levels
 
 
 class Custom(Section):
     """A compressor of your own: any importable subclass of `wfdm.models.Compressor`."""
 
+    published: ClassVar[str] = PUBLISHED
     kind: Literal["custom"]
     implementation: str = Field(
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:class, importable"
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of the class")
+
+    @property
+    def factor(self) -> int:
+        """1: what the class divides by is known when it is imported, not before."""
+        return 1
 
 
 Architecture = Annotated[
@@ -116,6 +169,11 @@ Architecture = Annotated[
     | Custom,
     Field(discriminator="kind"),
 ]
+
+
+def implementations(architecture: Architecture, pretrained: str | None) -> list[str]:
+    """Return the modules that making a compressor imports by name, for its code fingerprint."""
+    return [architecture.implementation, *([architecture.published] if pretrained else [])]
 
 
 def read_architecture(folder: Path) -> Architecture:
@@ -137,14 +195,17 @@ def read_architecture(folder: Path) -> Architecture:
 class PerceptualSettings(Section):
     """The feature reconstruction loss of stage A."""
 
-    network: FeatureNetwork | None = Field(
-        FeatureNetwork(depth=10, weights="medicalnet-resnet10"),
+    network: FeatureSettings | None = Field(
+        FeatureSettings(depth=10, weights="medicalnet-resnet10").because(
+            depth="our choice: the smallest MedicalNet, for it runs in every step",
+            weights="asset with the weights of that depth; null declares a random stand-in",
+        ),
         description="the paper names no network; 3D features see 3D structure; null: no term",
     )
     stages: Literal[1, 2, 3, 4] = Field(
         4, description="first stages of that network that count; our choice: all"
     )
-    lpips: LpipsNetwork | None = Field(
+    lpips: LpipsSettings | None = Field(
         None, description="slices in LPIPS instead; network is then null"
     )
     weight: float = Field(0.3, ge=0, description="authors' tests")
@@ -177,7 +238,9 @@ class CompressorTraining(Section):
     """Stage A (paper, 2.5.6)."""
 
     steps: Positive = Field(500_000, description="our choice: 28 passes over 35,912 scans")
-    batch_size: Positive = Field(2, description="our choice: fits 80 GB at this crop")
+    batch_size: Positive = Field(
+        2, description="our choice; with this crop 10.7 GB of GPU memory (H100)"
+    )
     crop: Size = Field((128, 128, 128), description="our choice: MAISI's second training phase")
     learning_rate: Rate = Field(1e-4, description="our choice: MAISI's rate")
     warmup_steps: int = Field(1000, ge=0, description="our choice: linear, then cosine to zero")
@@ -192,27 +255,42 @@ class CompressorTraining(Section):
         "bf16-mixed", description="our choice: float range without loss scaling"
     )
     checkpointing: bool = Field(
-        False, description="recompute blocks in the backward pass: less memory, a third more time"
+        False,
+        description="recompute blocks in the backward pass: a third of the memory, a fifth more "
+        "time (H100)",
+        json_schema_extra=NO_NUMBERS,
     )
     ema_decay: Fraction | None = Field(
         None, description="moving average of the weights, then judged and kept; the authors: none"
     )
-    validate_every: Positive = Field(5000, description="steps; also when the state is kept")
-    validation_scans: Positive = Field(256, description="first by seed, the same every time")
-    threads: Positive = Field(8, description="of the CPU; there, results depend on their number")
+    validate_every: Positive = Field(
+        5000, description="our choice: steps; also when the state is kept"
+    )
+    validation_scans: Positive = Field(
+        256, description="our choice; first by seed, the same every time"
+    )
+    threads: Positive = Field(
+        8, description="our choice; of the CPU, where results depend on their number"
+    )
 
 
 class CompressorSettings(Section):
     """One row of table 3."""
 
-    label: str = Field(description="name in tables and figures, as in the paper")
+    label: str = label_field("name in tables and figures")
     architecture: Architecture
     training: CompressorTraining | None = Field(
-        None, description="null where nothing is trained here (wavelets, pretrained)"
+        None,
+        description="keys that differ from compressor_training; null where nothing is trained here",
     )
     pretrained: str | None = Field(
-        None, description="asset with published weights; the row is left out until it is placed"
+        None, description="asset with published weights, where nothing is trained"
     )
+
+    @property
+    def implementations(self) -> list[str]:
+        """The modules that are imported by name to make it, for its code fingerprint."""
+        return implementations(self.architecture, self.pretrained)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "CompressorSettings":

@@ -5,18 +5,20 @@ from typing import Literal
 from pydantic import Field
 
 from wfdm.config.base import Positive, Section
-from wfdm.config.features import FeatureNetwork, LpipsNetwork
+from wfdm.config.features import FeatureSettings, LpipsSettings
 
 
 class EvaluationSettings(Section):
     """Metrics of tables 3 and 4 (paper, 2.5.7)."""
 
-    lpips: LpipsNetwork | None = Field(
-        LpipsNetwork(), description="of reconstructions (table 3); null leaves the column empty"
+    lpips: LpipsSettings | None = Field(
+        LpipsSettings(), description="of reconstructions (table 3); null leaves the column empty"
     )
-    features: FeatureNetwork = FeatureNetwork()
+    features: FeatureSettings = FeatureSettings()
     intensity: Literal["zscore-volume", "none"] = Field(
-        "zscore-volume", description="before the feature network (medmetric's advice; the paper)"
+        "zscore-volume",
+        description="before the feature network: of each volume by itself, as medmetric advises "
+        "(the paper says z-score, not over what)",
     )
     diversity_pairs: Positive = Field(
         5000, description="most MS-SSIM pairs per modality (authors' code)"

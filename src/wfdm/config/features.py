@@ -7,7 +7,7 @@ from pydantic import Field
 from wfdm.config.base import Positive, Section
 
 
-class FeatureNetwork(Section):
+class FeatureSettings(Section):
     """A fixed 3D network whose features compare volumes."""
 
     depth: Literal[10, 18, 34, 50] = Field(50, description="medmetric's default MedicalNet ResNet")
@@ -23,7 +23,7 @@ class FeatureNetwork(Section):
         return [self.weights] if self.weights else []
 
 
-class LpipsNetwork(Section):
+class LpipsSettings(Section):
     """LPIPS (Zhang et al., 2018): ImageNet features of slices with learned weights."""
 
     backbone: Literal["alex", "vgg"] = Field("alex", description="authors' code")

@@ -81,8 +81,8 @@ class QualitySettings(Section):
     )
     policy: Literal["fail", "skip"] = Field(
         "fail",
-        description="once every session had its turn: stop while any failed session is not "
-        "excluded, or go on without them (our choice: nobody loses scans unawares)",
+        description="when all sessions are done: fail stops until each failed one is repaired or "
+        "excluded, skip goes on without them (our choice: no scan is lost unnoticed)",
     )
     ceiling: Fraction = Field(
         0.05, description="policy skip stops all the same when more than this share failed"

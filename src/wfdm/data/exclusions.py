@@ -1,4 +1,4 @@
-"""The exclusion file: scans and sessions that a person keeps out of the study, with the reason."""
+"""The exclusion file: scans and sessions that a person leaves out of the study, with the reason."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def read_exclusions(path: Path | str) -> dict[str, str]:
     ("IXI/sub-12_T1w") or that of a whole session ("IXI/sub-12", "IXI/sub-12_ses-2").
 
     Raises:
-        UserError: a column is missing, a reason is empty, or a key stands twice.
+        UserError: a column is missing, a reason is empty, or a key is listed twice.
     """
     if not Path(path).is_file():
         return {}
@@ -29,7 +29,7 @@ def read_exclusions(path: Path | str) -> dict[str, str]:
         if not reason:
             raise UserError(f"{path}: {key}: no reason given; say why it is excluded")
         if key in excluded:
-            raise UserError(f"{path}: {key} stands twice; remove one line")
+            raise UserError(f"{path}: {key} is listed twice; remove one line")
         excluded[key] = reason
     return excluded
 
@@ -55,10 +55,10 @@ def kept(
     return [row for row in rows if not {row["scan_id"], session_of(row)} & set(excluded)]
 
 
-def obey(rows: Sequence[dict[str, Any]], path: Path | str) -> list[dict[str, Any]]:
+def obey(rows: Sequence[dict[str, Any]], path: Path | str | None) -> list[dict[str, Any]]:
     """Return the rows of the scan table that the exclusion file at `path`, if any, leaves.
 
     Raises:
         UserError: as `read_exclusions` and `kept`.
     """
-    return kept(rows, read_exclusions(path), path)
+    return kept(rows, read_exclusions(path), path) if path else list(rows)

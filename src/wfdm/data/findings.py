@@ -1,4 +1,4 @@
-"""What a source could not use as it stands: nothing is left out without a line that says why."""
+"""What a source could not use as it is: nothing is left out without a line that says why."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
@@ -12,8 +12,8 @@ import pandas as pd
 class Finding:
     """One line of the index report.
 
-    `outcome`: a record was rejected (no row of the scan table), or a value was changed or is
-    worth a look (note); `reason` says why.
+    `outcome` is "rejected" when a record became no row of the scan table, and "note" when a value
+    was changed or should be looked at; `reason` says why.
     """
 
     outcome: Literal["rejected", "note"]
@@ -35,7 +35,7 @@ class Listing:
 
 
 def report(findings: Iterable[Finding]) -> pd.DataFrame:
-    """Return the findings as a table, in an order that discovery leaves no trace in."""
+    """Return the findings as a table, sorted, so that the order of discovery does not show."""
     names = [each.name for each in fields(Finding)]
     table = pd.DataFrame([asdict(finding) for finding in findings], columns=names)
     by = ["outcome", "dataset", "subject", "session", "modality", "path", "reason"]

@@ -1,20 +1,21 @@
 """The scan table of a study: all its sources, one row per scan, every scan's person."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from wfdm.config.data import BidsSource, BrainScapeSource, PhantomSource, Source
-from wfdm.config.stages import IndexStage
+from wfdm.config.cohort import BidsSource, BrainScapeSource, PhantomSource, Source
 from wfdm.data.findings import Finding, Listing
 from wfdm.data.metadata import age_group_of
 from wfdm.data.people import Alias, resolve
 from wfdm.data.sources import bids, brainscape, phantom
 from wfdm.data.sources.brainscape_files import described
 from wfdm.errors import UserError
+
+IMAGES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,18 @@ class Index:
     read: list[Path]
 
 
-def build(stage: IndexStage, raw_root: str, aliases: list[Alias]) -> Index:
+def build(
+    sources: Sequence[Source],
+    seed: int,
+    age_group_from_age: bool,
+    raw_root: str,
+    aliases: list[Alias],
+) -> Index:
     """Return the index of all sources; phantom scans will be written under `raw_root`.
 
-    Raises UserError for a key that two sources give, and whatever the sources refuse.
+    Raises UserError for a key that two sources give, and for what the sources refuse.
     """
-    listings = [_plan(source, stage.seed, raw_root) for source in stage.sources]
+    listings = [_plan(source, seed, raw_root) for source in sources]
     scans = pd.concat([listing.scans for listing in listings], ignore_index=True)
     repeated = scans.loc[scans["scan_id"].duplicated(), "scan_id"]
     if len(repeated):
@@ -40,7 +47,7 @@ def build(stage: IndexStage, raw_root: str, aliases: list[Alias]) -> Index:
             f"duplicate scan_id: {repeated.iloc[0]} comes from two sources: give one of them "
             "another 'dataset' label"
         )
-    if stage.age_group_from_age:
+    if age_group_from_age:
         derived = scans["age"].map(age_group_of)
         scans["age_group"] = scans["age_group"].where(scans["age_group"] != "", derived)
     scans, people, notes = resolve(scans, aliases)
@@ -57,17 +64,21 @@ def _plan(source: Source, seed: int, raw_root: str) -> Listing:
     return bids.plan(source)
 
 
-def listing(source: Source) -> str:
-    """Return a digest of what a source's files are: their names, sizes and times.
+def files_digest(source: Source) -> str:
+    """Return a digest of what a source's files are: their names, and of tables sizes and times.
 
-    The workflow keeps it among the parameters of the index, so that new data is noticed. Of
-    BrainScape these are the files that describe its volumes, not the volumes: its own tools
-    write them anew when volumes come or go. Phantom sources have no files: the digest is empty.
+    The workflow keeps it among the parameters of the index, so that new data is noticed. What is in
+    an image concerns its session alone, not the index. Of BrainScape these are the files that
+    describe its volumes, not the volumes: its tools rewrite them when volumes come or go.
+    Phantom sources have no files: the digest is empty.
     """
     digest = hashlib.sha256()
     for path in _watched(source):
-        status = path.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        line = str(path)
+        if not path.name.endswith(IMAGES):
+            status = path.stat()
+            line += f"\0{status.st_size}\0{status.st_mtime_ns}"
+        digest.update(f"{line}\n".encode())
     return "" if isinstance(source, PhantomSource) else digest.hexdigest()
 
 

@@ -1,12 +1,11 @@
-"""What files were, by sha256: the manifest of a data snapshot, and notes of a few files."""
+"""What the raw scans were, by sha256: the manifest of a data snapshot."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from wfdm.errors import UserError
-from wfdm.provenance.records import digests, sha256_of
+from wfdm.provenance.digests import sha256_of
 
 
 def build(scans: pd.DataFrame) -> pd.DataFrame:
@@ -22,15 +21,3 @@ def build(scans: pd.DataFrame) -> pd.DataFrame:
             raise UserError(f"{scan_id}: {path} is missing: restore it, or make the index again")
         rows.append((scan_id, name, path.stat().st_size, sha256_of(path)))
     return pd.DataFrame(rows, columns=["scan_id", "path", "bytes", "sha256"])
-
-
-def digest_table(files: Sequence[Path]) -> pd.DataFrame:
-    """Return file and sha256, sorted by path.
-
-    Raises:
-        UserError: when a file is not there.
-    """
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]} is missing: make it first")
-    return pd.DataFrame(list(digests(files).items()), columns=["file", "sha256"])

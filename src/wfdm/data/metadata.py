@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from wfdm.atomic import write_text
+from wfdm.config.files import read_yaml
 from wfdm.errors import UserError
 
-SCHEMA = Path(__file__).parents[3] / "config" / "metadata.yaml"
+SCHEMA = Path(__file__).with_name("metadata.yaml")  # in a checkout also config/metadata.yaml
 YES_NO = ("no", "yes")
 _BIN = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)")
 
 
 class ImplausibleValueError(UserError):
-    """A number outside the range that its field allows: a slip, not a spelling."""
+    """A number outside the range that its field allows: a typing error, not an unknown spelling."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ Statistics = Mapping[str, tuple[float, float]]
 @functools.cache
 def load_schema(path: Path = SCHEMA) -> Schema:
     """Read the schema of the 25 fields."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path)
     return Schema(
         fields=tuple(_field(entry) for entry in content["fields"]),
         missing=frozenset(content["missing"]),
@@ -112,7 +112,7 @@ def read_statistics(path: Path | str) -> Statistics:
     return {name: (each["mean"], each["standard_deviation"]) for name, each in named.items()}
 
 
-def normalise(field: Field, raw: object, where: str) -> str:
+def canonical(field: Field, raw: object, where: str) -> str:
     """Return the canonical text of one recorded value, or "" when it is not recorded.
 
     Raises UserError, naming `where`, for a spelling the schema does not know or a word where a
@@ -129,7 +129,7 @@ def normalise(field: Field, raw: object, where: str) -> str:
     if known is None:
         raise UserError(
             f"{where}: {field.name} is '{text}'; known are {', '.join(field.values)}: "
-            "mend the value or add the spelling to config/metadata.yaml"
+            "correct the value, or add the spelling to config/metadata.yaml"
         )
     return known
 
@@ -162,13 +162,14 @@ def _number(field: Field, text: str, where: str) -> str:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"{where}: {field.name} is '{text}', which is no number") from None
+        raise UserError(f"{where}: {field.name} is '{text}', which is not a number") from None
     if not np.isfinite(value):
         return ""
     low, high = field.range or (-np.inf, np.inf)
     if not low <= value <= high:
         raise ImplausibleValueError(
-            f"{where}: {field.name} is {text}, outside {low} to {high}: mend it or leave it empty"
+            f"{where}: {field.name} is {text}, outside {low} to {high}: correct it or leave "
+            "it empty"
         )
     return text
 
@@ -196,7 +197,7 @@ def encode(
     recorded = np.zeros(len(schema.fields), np.float32)
     where = str(row.get("scan_id", "metadata"))
     for position, field in enumerate(schema.fields):
-        text = normalise(field, row.get(field.name, ""), where)
+        text = canonical(field, row.get(field.name, ""), where)
         if not text:
             continue
         recorded[position] = 1.0
@@ -239,7 +240,7 @@ def statistics_of(rows: Iterable[Mapping[str, object]]) -> dict[str, tuple[float
     result = {}
     for name, published in published_statistics().items():
         field = next(f for f in load_schema().fields if f.name == name)
-        texts = [normalise(field, row.get(name, ""), str(row.get("scan_id"))) for row in collected]
+        texts = [canonical(field, row.get(name, ""), str(row.get("scan_id"))) for row in collected]
         numbers = np.array([float(text) for text in texts if text])
         spread = float(numbers.std()) if len(numbers) > 1 else 0.0
         result[name] = (float(numbers.mean()), spread) if spread > 0 else published

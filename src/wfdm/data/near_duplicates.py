@@ -1,9 +1,9 @@
-"""Near-duplicates among preprocessed volumes: pairs of scans of two people that look like one.
+"""Near-duplicates among preprocessed volumes: pairs of scans of two people that look like one's.
 
 A perceptual hash in 3D. A volume's lowest cosine coefficients (Zauner's pHash, in three
-dimensions) describe its shape down to about 4 cm; a bit tells whether a coefficient lies above
+dimensions) describe its shape down to about 4 cm; a bit says whether a coefficient is above
 the median of that coefficient over all scans of the modality, so that what all brains on the
-atlas have in common says nothing. Two people differ in about half of the bits, two scans of one
+atlas have in common does not count. Two people differ in about half of the bits, two scans of one
 person in few.
 """
 
@@ -15,16 +15,17 @@ from scipy.fft import dctn
 
 from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.shards import in_shard
 from wfdm.data.table import read_table, write_table
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 
 COEFFICIENTS = 10  # per axis
-FEWEST = 20  # scans of a modality: with fewer, their medians tell nothing
+FEWEST = 20  # scans of a modality: with fewer, their medians mean nothing
 _ROWS = 256  # compared with all others at a time: some 100 MB for 31,000 scans
 
 
-def describe(path: Path | str, settings: VolumeSettings) -> np.ndarray:
+def coefficients_of(path: Path | str, settings: VolumeSettings) -> np.ndarray:
     """Return a volume's lowest 10 x 10 x 10 cosine coefficients but the mean: (999,) float32."""
     volume = load_standardised(path, settings)[0]
     lowest = dctn(volume, norm="ortho")[(slice(COEFFICIENTS),) * 3]
@@ -34,12 +35,13 @@ def describe(path: Path | str, settings: VolumeSettings) -> np.ndarray:
 def describe_shard(
     volumes: pd.DataFrame, shard: int, shards: int, settings: VolumeSettings, out: Path
 ) -> int:
-    """Write every `shards`-th volume's coefficients to `out` (.npy) and its keys beside (.tsv).
+    """Write the coefficients of a shard's volumes to `out` (.npy) and their keys beside (.tsv).
 
     Returns how many there are.
     """
-    part = volumes.sort_values("scan_id", ignore_index=True).iloc[shard::shards]
-    found = [describe(path, settings) for path in part["path"]]
+    mine = in_shard(volumes["scan_id"], shard, shards)
+    part = volumes.set_index("scan_id", drop=False).loc[mine]
+    found = [coefficients_of(path, settings) for path in part["path"]]
     width = COEFFICIENTS**3 - 1
     write_table(part[["scan_id", "modality", "sha256"]], out.with_suffix(".tsv"))
     with atomic_path(out) as temporary:
@@ -63,7 +65,7 @@ def find_pairs(
 
     Args:
         keys: scan_id, modality, sha256 of each row.
-        coefficients: (n, 999) from `describe`.
+        coefficients: (n, 999) from `coefficients_of`.
         persons: person of each scan_id.
         distance: largest share of differing bits.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wfdm.data.findings import Finding
-from wfdm.data.metadata import ImplausibleValueError, load_schema, normalise
+from wfdm.data.metadata import ImplausibleValueError, canonical, load_schema
 from wfdm.data.paths import label
 from wfdm.data.table import read_table, rows_of
 from wfdm.errors import UserError
@@ -20,7 +20,7 @@ FIELD_ALIASES = {"gender": "sex"}
 class Participants:
     """Recorded metadata of one dataset, keyed by labels in lower case; "" is any session.
 
-    `person` holds the person's label for each subject whose list names the two apart.
+    `person` holds the person's label for each subject whose list names both.
     """
 
     recorded: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def clean(
     fields = {}
     for each in load_schema().fields:
         try:
-            fields[each.name] = normalise(each, raw.get(each.name), where)
+            fields[each.name] = canonical(each, raw.get(each.name), where)
         except ImplausibleValueError:
             limits = "{:g} to {:g}".format(*(each.range or ()))
             reason = f"{each.name} {raw[each.name]} is outside {limits}: taken as not recorded"

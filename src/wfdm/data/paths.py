@@ -1,10 +1,7 @@
-"""Where the files of a session lie: one place joins BIDS entities, rules and stages both ask it."""
+"""Keys of scans and sessions, and where their files lie: one place joins BIDS entities."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-
-from wfdm.data.table import session_key
 
 
 def label(text: str) -> str:
@@ -17,6 +14,19 @@ def label(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9+-]", "+", bare)
 
 
+def scan_id(dataset: str, subject: str, session: str, group: int, modality: str) -> str:
+    """Return the key of a scan: dataset/sub-SUBJECT[_ses-SESSION][_run-GROUP+1]_MODALITY."""
+    return f"{dataset}/{session_key(subject, session, group)}_{modality}"
+
+
+def session_key(subject: str, session: str, group: int) -> str:
+    """Return the BIDS file name prefix of one session: sub-SUBJECT[_ses-SESSION][_run-N]."""
+    key = f"sub-{subject}"
+    if session:
+        key += f"_ses-{session}"
+    return f"{key}_run-{group + 1}" if group else key
+
+
 def session_folder(dataset: str, subject: str, session: str) -> str:
     """Return DATASET/sub-SUBJECT[/ses-SESSION]/anat."""
     parts = [dataset, f"sub-{subject}", f"ses-{session}" if session else "", "anat"]
@@ -27,12 +37,6 @@ def key_of(row: Mapping[str, str]) -> tuple[str, str]:
     """Return (folder, file name prefix) of the session that a row of the scan table is from."""
     folder = session_folder(row["dataset"], row["subject"], row["session"])
     return folder, session_key(row["subject"], row["session"], int(row["group"]))
-
-
-def session_record(root: Path | str, row: Mapping[str, str], description: str) -> str:
-    """Return the provenance record of one session's `description` (raw, preproc) under `root`."""
-    folder, prefix = key_of(row)
-    return f"{root}/{folder}/{prefix}_desc-{description}.prov.json"
 
 
 def volume_name(prefix: str, modality: str, space: str = "", description: str = "") -> str:

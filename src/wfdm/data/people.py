@@ -89,7 +89,7 @@ def resolve(
 
     Returns:
         The scans with their persons; the table person, dataset, subject, evidence of persons
-        with more than one subject; a note for each alias that joins nobody here.
+        with more than one subject; a note for each alias that joins no subjects.
     """
     from scipy.cluster.hierarchy import DisjointSet  # here: planning need not import scipy
 
@@ -128,7 +128,7 @@ def _members(alias: Alias, nodes: list[str], number: int) -> list[tuple[str, str
 
 
 def _joins(members: list[tuple[str, str]], present: set[str]) -> bool:
-    """Return whether two subjects that are there get one name."""
+    """Return whether two subjects of the study get one name."""
     names = [name for node, name in members if node.lower() in present]
     return len(set(names)) < len(names)
 
@@ -136,7 +136,7 @@ def _joins(members: list[tuple[str, str]], present: set[str]) -> bool:
 def _unused(alias: Alias) -> Finding:
     what = alias.pattern.pattern if alias.pattern else " ".join(alias.ids)
     where = "+".join(sorted(alias.datasets or {key.split("/")[0] for key in alias.ids}))
-    return Finding("note", where, f"alias '{what}' joins nobody who is here")
+    return Finding("note", where, f"alias '{what}' joins no two subjects of this study")
 
 
 def _named_persons(graph, keys: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import math
 
 import pandas as pd
 
-from wfdm.config.data import SplitSettings
+from wfdm.config.cohort import SplitSettings
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for

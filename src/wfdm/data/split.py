@@ -1,25 +1,24 @@
-"""Train, validation and test: divided by person, so that nobody stands in two of them."""
+"""Train, validation and test: divided by person, so that nobody is in two of them."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from wfdm.config.data import SplitSettings
+from wfdm.config.cohort import SplitSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.published_split import published_split
 from wfdm.data.sources.brainscape import exported_split
+from wfdm.data.split_table import check_no_leak, in_two_splits
 from wfdm.data.table import SPLITS, read_table
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for
-
-COLUMNS = ("scan_id", "person", "split", "leak")
 
 
 def divide(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFrame:
     """Return scan_id, person, split and leak of every scan.
 
-    `leak` is "yes" for the scans of people who stand in two splits, "" else. Only rule
-    'published' may leave such people; everything else is refused here, always.
+    `leak` is "yes" for the scans of people who are in two splits, else "". Only rule 'published'
+    allows such people; otherwise they are always refused here.
 
     Args:
         scans: scan table; a person may have many scans, in several sessions or datasets.
@@ -27,7 +26,7 @@ def divide(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFr
         seed: the study's seed.
 
     Raises:
-        UserError: somebody stands in two splits and the rule is 'person', a scan is in none, or
+        UserError: somebody is in two splits and the rule is 'person', a scan is in none, or
             the frozen file cannot be used.
     """
     if settings.file:
@@ -37,7 +36,7 @@ def divide(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.DataFr
     else:
         split = _by_person(scans, settings, seed)
     result = scans[["scan_id", "person"]].assign(split=split)
-    leaking = _leaking(result) if settings.rule == "published" else set()
+    leaking = in_two_splits(result) if settings.rule == "published" else set()
     result["leak"] = result["person"].isin(leaking).map({True: "yes", False: ""})
     check_no_leak(result)
     return result.sort_values("scan_id", ignore_index=True)
@@ -47,8 +46,8 @@ def _by_person(scans: pd.DataFrame, settings: SplitSettings, seed: int) -> pd.Se
     """Divide each dataset's people, its modalities from the rarest to the most common.
 
     The people who have a modality and are not placed yet are shuffled (within strata, if asked),
-    and each goes to the split that lacks most of its share so far, those counted whom an earlier
-    dataset placed. So the rare modality, the whole dataset and every stratum come close to the
+    and each goes to the split that lacks most of its share so far; people whom an earlier dataset
+    placed are counted. So the rare modality, the whole dataset and every stratum come close to the
     shares, even with few people.
     """
     shares = (settings.train, settings.validation, 1 - settings.train - settings.validation)
@@ -102,7 +101,7 @@ def _neediest(taken: list[int], shares: tuple[float, float, float]) -> int:
 
 
 def _frozen(scans: pd.DataFrame, path: Path) -> pd.Series:
-    """Return the split that a file gives to each scan; the file may know scans that are not here.
+    """Return the split that a file gives to each scan; the file may have scans that are not here.
 
     Raises UserError for a file of another form, a split of another name, or a scan it lacks.
     """
@@ -124,27 +123,8 @@ def _frozen(scans: pd.DataFrame, path: Path) -> pd.Series:
     return scans["scan_id"].map(given)
 
 
-def _leaking(splits: pd.DataFrame) -> set[str]:
-    per_person = splits.groupby("person")["split"].nunique()
-    return set(per_person[per_person > 1].index)
-
-
-def check_no_leak(splits: pd.DataFrame) -> None:
-    """Raise UserError when a scan has no split, or a person stands in two and is not marked so."""
-    if splits["split"].isna().any():
-        raise UserError(f"split: {splits.loc[splits['split'].isna(), 'scan_id'].iloc[0]} has none")
-    unmarked = sorted(_leaking(splits) & set(splits.loc[splits["leak"] != "yes", "person"]))
-    if unmarked:
-        where = splits.loc[splits["person"] == unmarked[0]]
-        raise UserError(
-            f"split: {unmarked[0]} stands in {where['split'].nunique()} splits, and "
-            f"{len(unmarked) - 1} more people do ({where['scan_id'].iloc[0]}, ...): divide people, "
-            "not scans (rule 'person'), or mend config/people.tsv"
-        )
-
-
 def leaks(scans: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Return the people who stand in two splits or three: person, subjects, splits, scans."""
+    """Return the people who are in two splits or three: person, subjects, splits, scans."""
     leaking = splits[splits["leak"] == "yes"].merge(scans[["scan_id", "dataset", "subject"]])
     rows = []
     for person, part in leaking.groupby("person", sort=True):
@@ -152,12 +132,3 @@ def leaks(scans: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
         found = [split for split in SPLITS if split in set(part["split"])]
         rows.append((person, " ".join(subjects), " ".join(found), str(len(part))))
     return pd.DataFrame(rows, columns=["person", "subjects", "splits", "scans"])
-
-
-def read_splits(path: Path | str) -> pd.DataFrame:
-    """Read a split table and refuse one in which somebody stands in two splits unmarked."""
-    splits = read_table(path)
-    if tuple(splits.columns) != COLUMNS:
-        raise UserError(f"{path}: columns must be {', '.join(COLUMNS)}: make the split again")
-    check_no_leak(splits)
-    return splits

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MODALITIES = ("T1w", "T2w", "T1Gd", "FLAIR")
 MODALITY_IDS = {modality: index for index, modality in enumerate(MODALITIES)}
 SPLITS = ("train", "validation", "test")
-# What was done to a scan before it came here (the values that preprocessing tells apart):
+# What was done to a scan before it came here; preprocessing treats each state differently:
 # raw: as scanned; preprocessed: BrainScape's whole pipeline (SRI-24, brain only, percentiles in
 # [0, 1]); skull: the same with the skull still there; identity: SRI-24, brain only, not normalised.
 STATES = ("raw", "preprocessed", "skull", "identity")
@@ -33,7 +33,7 @@ def columns() -> tuple[str, ...]:
 
 
 def _schema() -> pa.DataFrameSchema:
-    import pandera.pandas as pa  # here, because it takes a second and planning only reads
+    import pandera.pandas as pa  # here: it takes a second, and planning only reads
 
     def _text(pattern: str) -> pa.Column:
         return pa.Column(str, pa.Check.str_matches(pattern))
@@ -69,25 +69,12 @@ def check_scans(scans: pd.DataFrame, where: str) -> pd.DataFrame:
         if first is None:
             detail = str(error).splitlines()[0]
         elif str(error.check).startswith("field_uniqueness"):
-            detail = f"'{first['failure_case']}' stands in more than one row: keys must be unique"
+            detail = f"'{first['failure_case']}' is in more than one row: keys must be unique"
         elif column == "modality":
             detail = f"unknown modality '{first['failure_case']}': use {', '.join(MODALITIES)}"
         else:
             detail = f"row {first['index']}: '{first['failure_case']}' fails {error.check}"
         raise UserError(f"{where}: {column}: {detail}") from error
-
-
-def scan_id(dataset: str, subject: str, session: str, group: int, modality: str) -> str:
-    """Return the key of a scan: dataset/sub-SUBJECT[_ses-SESSION][_run-GROUP+1]_MODALITY."""
-    return f"{dataset}/{session_key(subject, session, group)}_{modality}"
-
-
-def session_key(subject: str, session: str, group: int) -> str:
-    """Return the BIDS file name prefix of one session: sub-SUBJECT[_ses-SESSION][_run-N]."""
-    key = f"sub-{subject}"
-    if session:
-        key += f"_ses-{session}"
-    return f"{key}_run-{group + 1}" if group else key
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -109,13 +96,19 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         table.to_csv(temporary, sep="\t", index=False)
 
 
+def write_csv(table: pd.DataFrame, path: Path | str) -> None:
+    """Write a table that people read (metrics, tables of the paper) atomically, as CSV."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
 def read_scans(path: Path | str) -> pd.DataFrame:
     """Read and check a scan table."""
     return check_scans(read_table(path), str(path))
 
 
 def write_scans(scans: pd.DataFrame, path: Path | str) -> None:
-    """Check a scan table, sort it by key (so order of discovery leaves no trace) and write it."""
+    """Check a scan table, sort it by key (the order of discovery does not show) and write it."""
     ordered = scans.loc[:, list(columns())].sort_values("scan_id", ignore_index=True)
     write_table(check_scans(ordered, str(path)), path)
 

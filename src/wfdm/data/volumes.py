@@ -1,7 +1,6 @@
 """Images from disk, checked, and the tensor that every model sees."""
 
 import gzip
-import sys
 import zlib
 from pathlib import Path
 
@@ -11,9 +10,11 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.grid import sri24_grid
 from wfdm.errors import UserError
-from wfdm.preprocess.grid import sri24_grid
+from wfdm.log import log
 
 _NIFTI2_HEADER = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
 
@@ -35,10 +36,9 @@ def read_image(path: Path | str) -> nib.Nifti1Image:
     image = _parse(path, _content(path))
     _check_affine(path, image.affine)
     if not image.header["sform_code"] and not image.header["qform_code"]:
-        print(
+        log.warning(
             f"{path}: the header gives no orientation; left and right are taken from the order of "
-            "the voxels (stored left-handed, as in ANALYZE)",
-            file=sys.stderr,
+            "the voxels (stored left-handed, as in ANALYZE)"
         )
     try:
         array = np.asarray(image.dataobj, dtype=np.float32)
@@ -93,6 +93,26 @@ def rescale(
         )
     scaled = (array - np.float32(low)) / np.float32(high - low)
     return np.clip(scaled, 0, 1, dtype=np.float32)
+
+
+def write_nifti(
+    path: Path | str, array: np.ndarray, affine: np.ndarray, description: bytes = b""
+) -> None:
+    """Write a volume atomically; its bytes depend on the arguments alone: no time, no name.
+
+    Args:
+        path: a .nii.gz file.
+        array: (R, A, S), of the type to be stored.
+        affine: (4, 4) voxels to mm, in RAS and scanner space (BIDS: an atlas grid).
+        description: for the header's `descrip`.
+    """
+    image = nib.Nifti1Image(array, affine)
+    image.set_qform(affine, code="scanner")
+    image.set_sform(affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
 
 
 def model_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:

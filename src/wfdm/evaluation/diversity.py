@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from medmetric.metrics import MS_SSIM
-from tqdm import tqdm
 
 from wfdm.config.volumes import VolumeSettings
 from wfdm.evaluation.reconstruction import load_tensor, ms_ssim_kernel
+from wfdm.log import progress
 
 KEPT = 32
 """volumes kept in memory: at the study's size under 1 GB"""
@@ -53,7 +53,6 @@ def self_similarity(
 
     pairs = draw_pairs(len(paths), most, generator)
     scores = [
-        float(metric(volume(first), volume(second)))
-        for first, second in tqdm(pairs, "pairs", mininterval=5)
+        float(metric(volume(first), volume(second))) for first, second in progress(pairs, "pairs")
     ]
     return float(np.mean(scores)), len(scores)

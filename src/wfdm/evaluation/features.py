@@ -1,7 +1,8 @@
 """Features of volumes: one row per volume, from a fixed network that is named in the file."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from tqdm import tqdm
 
 from wfdm.atomic import atomic_path
-from wfdm.config.features import FeatureNetwork
+from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.shards import each_once
+from wfdm.data.table import rows_of
 from wfdm.errors import UserError
 from wfdm.evaluation.reconstruction import load_tensor
-from wfdm.models import feature_network
+from wfdm.models.features import medicalnet
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Features:
     intensity: str
     """mapping before the network"""
 
+    @property
+    def source(self) -> tuple[str, str, str]:
+        """What made them: network, digest of its weights, mapping of intensities."""
+        return self.extractor, self.digest, self.intensity
+
     def of(self, modality: str) -> np.ndarray:
         """Return the features of one modality, float64 (m, d).
 
@@ -42,7 +49,7 @@ class Features:
         return self.values[np.array(self.modalities) == modality].astype(np.float64)
 
 
-def normalise(volume: torch.Tensor, intensity: str) -> torch.Tensor:
+def mapped(volume: torch.Tensor, intensity: str) -> torch.Tensor:
     """Map intensities before the network.
 
     "zscore-volume" subtracts the mean and divides by the unbiased standard deviation of the
@@ -56,15 +63,14 @@ def normalise(volume: torch.Tensor, intensity: str) -> torch.Tensor:
     return (volume - volume.mean()) / deviation
 
 
-@torch.inference_mode()
 def extract(
     volumes: pd.DataFrame,
-    network: FeatureNetwork,
+    network: FeatureSettings,
     weights: Path | None,
     intensity: str,
     settings: VolumeSettings,
-    out: Path | str,
-    threads: int = 1,
+    out: Path,
+    identity: str,
     device: torch.device | str = "cpu",
 ) -> Features:
     """Extract the features of every volume and write them to `out` (safetensors).
@@ -78,23 +84,24 @@ def extract(
         weights: its verified weights file; None for the declared stand-in.
         intensity: "zscore-volume" or "none".
         settings: of the tensor that every model sees.
-        out: the file.
-        threads: of torch on the CPU.
+        out: the file; what a killed run extracted is kept beside it.
+        identity: of settings, inputs and code.
         device: where the network runs.
     """
-    torch.set_num_threads(threads)
-    module, name, digest = feature_network.build(network, weights)
+    module, name, digest = medicalnet.build(network, weights)
     module = module.to(device)
-    rows = []
-    for scan in tqdm(volumes.itertuples(), "features", len(volumes), mininterval=5):
-        volume = normalise(load_tensor(scan.path, settings, device), intensity)
-        rows.append(module.pooled(volume)[0].float().cpu().numpy())
-    if not rows:
-        raise UserError(f"{out}: there is no volume to extract features from")
+    scans = {row["scan_id"]: row for row in rows_of(volumes)}
+
+    @torch.inference_mode()
+    def row(scan_id: str) -> list[float]:
+        volume = load_tensor(scans[scan_id]["path"], settings, device)
+        return module.pooled(mapped(volume, intensity))[0].float().cpu().tolist()
+
+    done = list(each_once(scans, row, out, identity, "features"))
     features = Features(
-        values=np.stack(rows),
-        scan_ids=tuple(volumes["scan_id"]),
-        modalities=tuple(volumes["modality"]),
+        values=np.array([values for _, values in done], np.float32),
+        scan_ids=tuple(scans),
+        modalities=tuple(row["modality"] for row in scans.values()),
         extractor=name,
         digest=digest,
         intensity=intensity,
@@ -116,8 +123,35 @@ def _write(features: Features, out: Path | str) -> None:
         save_file({"features": features.values}, temporary, metadata={"about": json.dumps(about)})
 
 
-def read_features(path: Path | str) -> Features:
-    """Read the file that `extract` wrote."""
+def read_features(paths: Sequence[Path | str]) -> Features:
+    """Read the files that `extract` wrote, shard by shard, as one in the order of scan_id.
+
+    Raises:
+        UserError: a file of another program, or of another network than the rest.
+    """
+    parts = [_read(path) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        if part.source != first.source:
+            raise UserError(
+                f"{path}: features by {part.source}, but {paths[0]} has {first.source}; "
+                "extract them again"
+            )
+    filled = [part for part in parts if part.scan_ids]
+    if not filled:
+        raise UserError(f"{paths[0]}: there is no volume to extract features from")
+    scan_ids = np.concatenate([part.scan_ids for part in filled])
+    order = np.argsort(scan_ids, kind="stable")
+    modalities = np.concatenate([part.modalities for part in filled])
+    return replace(
+        first,
+        values=np.concatenate([part.values for part in filled])[order],
+        scan_ids=tuple(map(str, scan_ids[order])),
+        modalities=tuple(map(str, modalities[order])),
+    )
+
+
+def _read(path: Path | str) -> Features:
     with safe_open(path, framework="numpy") as file:
         about = json.loads((file.metadata() or {}).get("about", "null"))
         if about is None:

@@ -1,20 +1,22 @@
 """What no trained model may fall below: the mean training volume, and what it recognises."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.numpy import load_file, save_file
-from tqdm import tqdm
 
 from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
-from wfdm.data.table import MODALITIES
+from wfdm.data.shards import each_once
+from wfdm.data.table import MODALITIES, rows_of
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 from wfdm.evaluation import reconstruction
-from wfdm.models import lpips
+from wfdm.log import progress
+from wfdm.models.features import lpips
 
 ALL = "all"
 SAME_ANSWER = "Mean training volume (reference)"
@@ -36,9 +38,9 @@ def mean_volumes(
         scans (so that the modalities weigh as they occur).
     """
     sums: dict[str, np.ndarray] = {}
-    for scan in tqdm(volumes.itertuples(), "mean volumes", len(volumes), mininterval=5):
-        volume = load_standardised(scan.path, settings)
-        for name in (str(scan.modality), ALL):
+    for scan in progress(rows_of(volumes), "mean volumes", len(volumes)):
+        volume = load_standardised(scan["path"], settings)
+        for name in (scan["modality"], ALL):
             sums.setdefault(name, np.zeros(volume.shape, np.float64))
             sums[name] += volume
     if not sums:
@@ -59,30 +61,45 @@ def mean_volume_rows(
     means: dict[str, np.ndarray],
     volumes: pd.DataFrame,
     settings: VolumeSettings,
-    threads: int = 1,
+    out: Path,
+    identity: str,
     device: torch.device | str = "cpu",
     network: lpips.Lpips | None = None,
 ) -> pd.DataFrame:
-    """Score "always the mean training volume" on the test scans: reference rows of table 3.
+    """Score "always the mean training volume" on test scans: reference rows of table 3.
 
-    Two references: the mean of all training scans whatever is asked for (SAME_ANSWER), and the
+    Two references: the mean of all training scans for every scan (SAME_ANSWER), and the
     mean of the scan's own modality, which is harder to beat (SAME_MODALITY; skipped for a scan
     whose modality the training split lacks).
+
+    Args:
+        means: as `mean_volumes` returns.
+        volumes: test scans with columns scan_id, modality, path.
+        settings: of the tensor that every model sees.
+        out: where the table will go; what a killed run measured is kept beside it.
+        identity: of settings, inputs and code.
+        device: where the metrics are computed.
+        network: LPIPS, on that device.
 
     Returns:
         The columns of `reconstruction.COLUMNS` after a column `reference`.
     """
-    torch.set_num_threads(threads)
     answers = {name: torch.from_numpy(mean)[None].to(device) for name, mean in means.items()}
-    rows = []
-    for scan in tqdm(volumes.itertuples(), "mean volume floor", len(volumes), mininterval=5):
-        real = reconstruction.load_tensor(scan.path, settings, device)
-        key = {"scan_id": scan.scan_id, "modality": scan.modality}
-        for reference, name in ((SAME_ANSWER, ALL), (SAME_MODALITY, scan.modality)):
-            if name in answers:
-                scores = reconstruction.compare(answers[name], real, network)
-                rows.append({"reference": reference, **key, **scores})
-    return pd.DataFrame(rows, columns=["reference", *reconstruction.COLUMNS])
+    scans = {row["scan_id"]: row for row in rows_of(volumes)}
+
+    def rows(scan_id: str) -> list[dict[str, Any]]:
+        modality = scans[scan_id]["modality"]
+        real = reconstruction.load_tensor(scans[scan_id]["path"], settings, device)
+        key = {"scan_id": scan_id, "modality": modality}
+        return [
+            {"reference": reference, **key, **reconstruction.compare(answers[name], real, network)}
+            for reference, name in ((SAME_ANSWER, ALL), (SAME_MODALITY, modality))
+            if name in answers
+        ]
+
+    done = each_once(scans, rows, out, identity, "mean volume floor")
+    found = [row for _, part in done for row in part]
+    return pd.DataFrame(found, columns=["reference", *reconstruction.COLUMNS])
 
 
 def recognise(volume: np.ndarray, means: dict[str, np.ndarray]) -> str:

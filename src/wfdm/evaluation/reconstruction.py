@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pandas as pd
 import torch
 from monai.metrics import MultiScaleSSIMMetric, PSNRMetric, SSIMMetric
 from monai.metrics.regression import RegressionMetric
-from tqdm import tqdm
 
-from wfdm import models
-from wfdm.config.features import LpipsNetwork
+from wfdm.config.features import LpipsSettings
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.shards import each_once
+from wfdm.data.table import rows_of
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
-from wfdm.models import lpips
+from wfdm.models.compressors import registry
+from wfdm.models.features import lpips
 
 METRICS = ("PSNR", "SSIM", "MS-SSIM", "MSE", "LPIPS")
 COLUMNS = ("scan_id", "modality", *METRICS)
@@ -50,7 +51,7 @@ def _clamped_metrics(kernel: int) -> dict[str, RegressionMetric]:
 
 
 def load_lpips(
-    settings: LpipsNetwork | None, files: Sequence[Path], device: torch.device | str
+    settings: LpipsSettings | None, files: Sequence[Path], device: torch.device | str
 ) -> lpips.Lpips | None:
     """Return the configured LPIPS on `device`; None where none is configured.
 
@@ -86,12 +87,12 @@ def load_tensor(
     return torch.from_numpy(load_standardised(path, settings))[None].to(device)
 
 
-@torch.inference_mode()
 def evaluate_compressor(
     folder: Path | str,
     volumes: pd.DataFrame,
     settings: VolumeSettings,
-    threads: int = 1,
+    out: Path,
+    identity: str,
     device: torch.device | str = "cpu",
     network: lpips.Lpips | None = None,
 ) -> pd.DataFrame:
@@ -101,26 +102,28 @@ def evaluate_compressor(
         folder: a compressor's folder (`model.safetensors`, `config.json`).
         volumes: test scans with columns scan_id, modality, path.
         settings: of the tensor that every model sees.
-        threads: of torch on the CPU.
+        out: where the table will go; what a killed run measured is kept beside it.
+        identity: of settings, inputs and code.
         device: where the model runs.
         network: LPIPS, on that device.
 
     Returns:
         One row per scan with COLUMNS and LATENT.
     """
-    torch.set_num_threads(threads)
-    model = cast(models.Compressor, models.load(folder).to(device))
-    rows = []
-    for scan in tqdm(volumes.itertuples(), "reconstruction", len(volumes), mininterval=5):
-        real = load_tensor(scan.path, settings, device)
+    model = registry.load(folder).to(device)
+    scans = {row["scan_id"]: row for row in rows_of(volumes)}
+
+    @torch.inference_mode()
+    def row(scan_id: str) -> dict[str, Any]:
+        real = load_tensor(scans[scan_id]["path"], settings, device)
         mean, _ = model.encode(real)
-        rows.append(
-            {
-                "scan_id": scan.scan_id,
-                "modality": scan.modality,
-                **compare(model.decode(mean).float(), real, network),
-                "compression": f"1/{real.shape[2] // mean.shape[2]}",
-                "channels": mean.shape[1],
-            }
-        )
-    return pd.DataFrame(rows, columns=[*COLUMNS, *LATENT])
+        return {
+            "scan_id": scan_id,
+            "modality": scans[scan_id]["modality"],
+            **compare(model.decode(mean).float(), real, network),
+            "compression": f"1/{real.shape[2] // mean.shape[2]}",
+            "channels": mean.shape[1],
+        }
+
+    done = each_once(scans, row, out, identity, "reconstruction")
+    return pd.DataFrame([found for _, found in done], columns=[*COLUMNS, *LATENT])

@@ -1,14 +1,14 @@
 """The metrics of one generator: a row per modality and one for all (table 4)."""
 
+from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from wfdm.config.volumes import VolumeSettings
-from wfdm.data.table import MODALITIES
+from wfdm.data.table import MODALITIES, rows_of
 from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL
@@ -16,6 +16,7 @@ from wfdm.evaluation.distribution import FEWEST, distances, pooled
 from wfdm.evaluation.diversity import self_similarity
 from wfdm.evaluation.features import Features, read_features
 from wfdm.evaluation.floors import read_means, recognise
+from wfdm.log import progress
 from wfdm.seeds import generator_for
 
 COLUMNS = (
@@ -35,21 +36,20 @@ COLUMNS = (
 
 
 def synthesis_metrics(
-    real_features: Path | str,
-    synthetic_features: Path | str,
+    real_features: Sequence[Path],
+    synthetic_features: Sequence[Path],
     samples: pd.DataFrame,
     means: Path | str,
     diversity_pairs: int,
     settings: VolumeSettings,
     seed: int,
     generator: str,
-    threads: int = 1,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
     """Judge one generator's samples against the real test scans.
 
     Args:
-        real_features: of the test scans, by `features.extract`.
+        real_features: of the test scans, the shards of `features.extract`.
         synthetic_features: of `samples`, by the same network.
         samples: columns scan_id, modality, path.
         means: mean training volumes (`floors.mean_volumes`), the classes of `recognised`.
@@ -57,7 +57,6 @@ def synthesis_metrics(
         settings: of the tensor that every model sees.
         seed: the study's.
         generator: its name; with the seed and the modality it fixes the pairs drawn.
-        threads: of torch on the CPU.
         device: where MS-SSIM is computed.
 
     Returns:
@@ -65,9 +64,9 @@ def synthesis_metrics(
         MMD and MS-SSIM as means weighted by the real scans' counts (how the paper pools),
         `recognised` as the share of all samples.
     """
-    torch.set_num_threads(threads)
     real, made = read_features(real_features), read_features(synthetic_features)
-    _check(real, made, samples, str(synthetic_features))
+    samples = samples.sort_values("scan_id", ignore_index=True)
+    _check(real, made, samples, str(synthetic_features[0]))
     hits = _recognised(samples, means, settings)
     present = set(real.modalities) | set(made.modalities)
     rows = []
@@ -117,8 +116,8 @@ def _recognised(samples: pd.DataFrame, means: Path | str, settings: VolumeSettin
     """Tell for each sample whether its nearest class mean is the modality asked for."""
     classes = read_means(means)
     hits = [
-        recognise(load_standardised(sample.path, settings), classes) == sample.modality
-        for sample in tqdm(samples.itertuples(), "recognition", len(samples), mininterval=5)
+        recognise(load_standardised(sample["path"], settings), classes) == sample["modality"]
+        for sample in progress(rows_of(samples), "recognition", len(samples))
     ]
     return pd.Series(hits, index=samples.index, dtype=bool)
 

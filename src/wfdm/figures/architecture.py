@@ -14,18 +14,41 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from wfdm.config.compressors import WaveletFusion
-from wfdm.config.stages import ArchitectureStage
+from wfdm.config.base import Size
+from wfdm.config.compressors import Architecture, WaveletFusion
+from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import load_schema
 from wfdm.errors import UserError
 from wfdm.figures.panels import STYLE, save
 from wfdm.models.blocks import SelfAttention
-from wfdm.models.unet import Denoiser, check_settings
-from wfdm.models.wavelet_fusion import SELECTED, WaveletFusionVAE
+from wfdm.models.compressors.wavelet_fusion import SELECTED, WaveletFusionVAE
+from wfdm.models.denoisers.conditions import Conditions
+from wfdm.models.denoisers.unet import Denoiser
 
 Shape = tuple[int, ...]
 WIDTH, HEIGHT = 0.86, 0.6  # of a box, in columns and rows
 COLOURS = {"data": "#f2f2f2", "fixed": "#d8e8f5", "learned": "#fbe3c8", "latent": "#d9efd5"}
+
+
+@dataclass(frozen=True)
+class System:
+    """What figure 1 shows.
+
+    Attributes:
+        compressor: what it is called.
+        architecture: of the compressor.
+        generator: what it is called.
+        network: of the generator's denoiser.
+        steps: of its sampler.
+        shape: of a volume, in voxels.
+    """
+
+    compressor: str
+    architecture: Architecture
+    generator: str
+    network: UNetSettings
+    steps: int
+    shape: Size
 
 
 @dataclass(frozen=True)
@@ -42,12 +65,13 @@ Boxes = Mapping[str, Box]
 Arrows = tuple[tuple[str, str], ...]
 
 
-def figure1(stage: ArchitectureStage, stem: Path | str) -> tuple[Path, Path]:
+def figure1(system: System, stem: Path | str, dpi: int) -> tuple[Path, Path]:
     """Draw both panels of figure 1 for a generator and its compressor.
 
     Args:
-        stage: architectures, volume, sampling.
+        system: what to draw.
         stem: path of the files without suffix.
+        dpi: of the PNG.
 
     Returns:
         The paths of the PDF and the PNG.
@@ -55,27 +79,35 @@ def figure1(stage: ArchitectureStage, stem: Path | str) -> tuple[Path, Path]:
     Raises:
         UserError: the compressor has no wavelet fusion, or sizes do not fit.
     """
-    if not isinstance(stage.architecture, WaveletFusion):
+    if not isinstance(system.architecture, WaveletFusion):
         raise UserError(
             f"figure 1 shows wavelet fusion, but the compressor of figures.generator is of kind "
-            f"'{stage.architecture.kind}'; name another generator, or null for no figure 1"
+            f"'{system.architecture.kind}'; name another generator, or null for no figure 1"
         )
     with torch.device("meta"):
-        compressor = WaveletFusionVAE(stage.architecture)
-        upper = compression(compressor, stage.volume.shape)
+        compressor = WaveletFusionVAE(system.architecture)
+        upper = compression(compressor, system.shape)
         latent = upper[0]["z"].shape
         assert latent is not None
-        check_settings(stage.unet, latent, "figures.generator")
-        denoiser = Denoiser(stage.unet, latent[0], load_schema())
-        lower = diffusion(denoiser, stage, latent)
+        _check_levels(system.network, latent)
+        denoiser = Denoiser(system.network, latent[0], load_schema())
+        lower = diffusion(denoiser, system, latent)
     with mpl.rc_context(STYLE):
         columns = 1 + max(box.place[0] for panel in (upper, lower) for box in panel[0].values())
         figure = Figure(figsize=(1.15 * columns, 6.6))
         top, bottom = figure.subplots(2, 1, height_ratios=[3, 2.4])
-        _draw(top, f"A   Stage A: {stage.compressor}, {_count(compressor)} parameters", *upper)
-        _draw(bottom, f"B   Stage B: {stage.label}, {_count(denoiser)} parameters", *lower)
+        _draw(top, f"A   Stage A: {system.compressor}, {_count(compressor)} parameters", *upper)
+        _draw(bottom, f"B   Stage B: {system.generator}, {_count(denoiser)} parameters", *lower)
         figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.01, hspace=0.12)
-        return save(figure, Path(stem), stage.dpi)
+        return save(figure, Path(stem), dpi)
+
+
+def _check_levels(network: UNetSettings, latent: Shape) -> None:
+    if any(side % network.divisor for side in latent[1:]):
+        raise UserError(
+            f"figure 1: {len(network.channels)} levels of the denoiser need latent sides that "
+            f"divide by {network.divisor}, but the latent is {latent[1:]}: use fewer levels"
+        )
 
 
 def compression(module: WaveletFusionVAE, volume: Shape) -> tuple[Boxes, Arrows]:
@@ -106,18 +138,17 @@ def compression(module: WaveletFusionVAE, volume: Shape) -> tuple[Boxes, Arrows]
     return boxes, tuple((start, end) for start, end in pairs)
 
 
-def diffusion(module: Denoiser, stage: ArchitectureStage, latent: Shape) -> tuple[Boxes, Arrows]:
+def diffusion(module: Denoiser, system: System, latent: Shape) -> tuple[Boxes, Arrows]:
     """Return panel B: shapes of the denoiser's levels for a latent (C, d, h, w)."""
     fields = len(load_schema().fields)
-    inputs = (
-        *(torch.zeros(1, *latent), torch.zeros(1), torch.zeros(1, dtype=torch.long)),
-        *(torch.zeros(1, fields), torch.zeros(1, fields)),
-    )
-    made = _shapes(module, lambda: module(*inputs))
-    blocks, last = f"{stage.unet.res_blocks} ResBlocks", len(stage.unet.channels) - 1
-    width = module.condition(*inputs[1:]).shape[1]
+    time, modality = torch.zeros(1), torch.zeros(1, dtype=torch.long)
+    conditions = Conditions(modality, torch.zeros(1, fields), torch.zeros(1, fields))
+    made = _shapes(module, lambda: module(torch.zeros(1, *latent), time, conditions))
+    network = system.network
+    blocks, last = f"{network.res_blocks} ResBlocks", len(network.channels) - 1
+    width = module.condition(time, conditions).shape[1]
     boxes = {
-        "v": Box("volume v", (1, *stage.volume.shape), (0, 2), "data"),
+        "v": Box("volume v", (1, *system.shape), (0, 2), "data"),
         "z0": Box("encoder (A),\nscaled: z0", latent, (0, 1), "latent"),
         "zt": Box("z_t: z0 and noise\n(sampling: noise)", latent, (1, 1), "latent"),
         "meta": Box(f"time, modality,\n{fields} fields, mask:\ninto every block", (width,), (1, 0)),
@@ -129,14 +160,14 @@ def diffusion(module: Denoiser, stage: ArchitectureStage, latent: Shape) -> tupl
     ]
     arrows, before = [("v", "z0"), ("z0", "zt"), ("meta", levels[0][0])], "zt"
     for place, (name, level, block) in enumerate(levels, start=2):
-        attention = stage.unet.attention[level] or name == "middle"
+        attention = network.attention[level] or name == "middle"
         title = f"{name}: {blocks}" if name != "middle" else f"{name}: 2 ResBlocks"
         title = title.replace(": ", "\n") + (",\nattention" if attention else "")
         boxes[name] = Box(title, made[block], (place, 1))
         arrows.append((before, name))
         before = name
     end = len(levels) + 2
-    boxes["z"] = Box(f"denoised z0:\n{stage.sampling_steps} steps", latent, (end, 1), "latent")
+    boxes["z"] = Box(f"denoised z0:\n{system.steps} steps", latent, (end, 1), "latent")
     boxes["out"] = Box("decoder (A):\nsynthetic volume", boxes["v"].shape, (end, 2), "data")
     return boxes, (*arrows, (before, "z"), ("z", "out"))
 

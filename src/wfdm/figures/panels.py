@@ -34,7 +34,7 @@ def axial(volume: np.ndarray) -> np.ndarray:
 def choose(scans: pd.DataFrame, modality: str, seed: int) -> pd.Series | None:
     """Return one scan of `modality`, the first by seed; None where there is none.
 
-    Each scan has its own draw, so that another scan's coming or going rarely changes the choice.
+    Each scan has its own draw, so that adding or removing another scan rarely changes it.
     """
     candidates = scans[scans["modality"] == modality]
     if candidates.empty:

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 
-from wfdm import models
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.figures import panels
+from wfdm.models.compressors.base import Compressor
+from wfdm.models.compressors.registry import load
 
 
 @torch.inference_mode()
@@ -48,7 +48,7 @@ def figure2(
     ]
     columns = [[None if volume is None else panels.axial(volume) for volume in inputs]]
     for folder in compressors.values():
-        model = cast(models.Compressor, models.load(folder).to(device))
+        model = load(folder).to(device)
         columns.append([_slice(model, volume, device) for volume in inputs])
     return panels.draw(
         list(zip(*columns, strict=True)),
@@ -61,7 +61,7 @@ def figure2(
 
 
 def _slice(
-    model: models.Compressor, volume: np.ndarray | None, device: torch.device | str
+    model: Compressor, volume: np.ndarray | None, device: torch.device | str
 ) -> np.ndarray | None:
     """Reconstruct a volume and return its slice."""
     if volume is None:

@@ -22,7 +22,7 @@ def figure3(
 ) -> tuple[Path, Path]:
     """Draw one real test scan per modality and what each generator made for it.
 
-    A sample stands in a row when it was generated with the modality and metadata of that
+    A sample is shown in a row when it was generated with the modality and metadata of that
     row's scan; a generator without such a sample has an empty cell.
 
     Args:

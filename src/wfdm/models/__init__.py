@@ -1,8 +1,8 @@
 """Models: compressors behind one protocol, the denoiser, the fixed feature network."""
 
-from wfdm.models.brainmint import export_brainmint, import_brainmint
-from wfdm.models.compressor import Compressor, VariationalCompressor
-from wfdm.models.registry import build, load, save
+from wfdm.models.compressors.base import Compressor, VariationalCompressor
+from wfdm.models.compressors.brainmint import export_brainmint, import_brainmint
+from wfdm.models.compressors.registry import build, load, save
 
 __all__ = [
     "Compressor",

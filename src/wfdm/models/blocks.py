@@ -30,8 +30,8 @@ def norm(channels: int, groups: int) -> nn.GroupNorm:
 class Convolution(nn.Conv3d):
     """A 3D convolution that is fast on a CPU for a single small volume too.
 
-    There torch leaves one item of at most 20,480 numbers (channels x D x H) to a kernel that is
-    about ten times slower than the one for two: such an item is convolved beside a copy of itself.
+    On a CPU, torch gives one item of at most 20,480 numbers (channels x D x H) to a kernel that is
+    about ten times slower than the one for two items. So such an item is convolved beside a copy.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class ResBlock(nn.Module):
 
 @torch.no_grad()
 def carry(conv: nn.Conv3d, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-    """Let a convolution hand on channels unchanged: `inputs` to `outputs`, one to one.
+    """Let a convolution pass on channels unchanged: `inputs` to `outputs`, one to one.
 
     Only those rows of its weight and bias change; the other outputs keep their initial values.
     """
@@ -91,10 +91,10 @@ def carry(conv: nn.Conv3d, inputs: Sequence[int], outputs: Sequence[int]) -> Non
 
 
 class SelfAttention(nn.Module):
-    """One-head self-attention over all voxels, with a residual connection that it starts as.
+    """One-head self-attention over all voxels plus its input; at first it is its input alone.
 
     At the study's size a volume has 107,520 tokens: only the fused kernels behind
-    `scaled_dot_product_attention` can hold that, the matrix of weights never exists.
+    `scaled_dot_product_attention` can do that: they never hold the matrix of weights.
     """
 
     def __init__(self, channels: int, groups: int) -> None:

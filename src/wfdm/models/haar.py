@@ -11,9 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wfdm.config.compressors import HaarTransform
-from wfdm.models.compressor import Compressor
-
 Filters = Literal["exact", "rounded"]
 
 BANDS = ("LLL", "LLH", "LHL", "HLL", "LHH", "HLH", "HHL", "HHH")
@@ -63,29 +60,3 @@ def inverse(coefficients: Tensor, filters: Filters = "exact") -> Tensor:
             for low, high in pairs
         ]
     return parts[0]
-
-
-class HaarCompressor(Compressor):
-    """The fixed references of table 3: the transform itself, once or twice on all bands.
-
-    No parameters; the latent is 8 channels at 1/2 (one level) or 64 at 1/4 (two), as many numbers
-    as the volume has voxels.
-    """
-
-    def __init__(self, settings: HaarTransform) -> None:
-        super().__init__(settings)
-        self.levels, self.filters = settings.levels, settings.haar
-        self.factor = 2**self.levels
-
-    def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients of `v` (B, 1, D, H, W) and a standard deviation of zero."""
-        self.check_divides(v)
-        for _ in range(self.levels):
-            v = forward(v, self.filters)
-        return v, torch.zeros_like(v)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the volume (B, 1, D, H, W) of the coefficients `z`."""
-        for _ in range(self.levels):
-            z = inverse(z, self.filters)
-        return z

@@ -54,4 +54,4 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); remove it and train again") from None
     except RuntimeError:
-        raise UserError(f"{path} does not hold the model that its config.json tells") from None
+        raise UserError(f"{path} does not hold the model that its config.json describes") from None

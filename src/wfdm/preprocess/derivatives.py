@@ -1,6 +1,5 @@
 """The results of a session: their names, volumes, numbers, and what the BIDS sidecars say."""
 
-import gzip
 import importlib.metadata
 import json
 from collections.abc import Iterable
@@ -8,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
-from wfdm.atomic import atomic_path, write_text
-from wfdm.config.data import Modality
+from wfdm.atomic import write_text
+from wfdm.config.cohort import Modality
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.paths import volume_name
-from wfdm.preprocess.entry import ENTRIES
-from wfdm.preprocess.grid import Grid
+from wfdm.preprocess.entry import ROUTES
 from wfdm.preprocess.registration import Rigid
 
 REFERENCE_ORDER: tuple[Modality, ...] = ("T1w", "T2w", "T1Gd", "FLAIR")  # paper, 2.3
@@ -52,12 +47,10 @@ class SessionResult:
     foreground: dict[Modality, list[float]]
 
     def files(self) -> list[Path]:
-        """Return what was written, sidecars apart."""
+        """Return what was written."""
         paths = self.paths
-        return [
-            *(*paths.volumes.values(), *paths.transforms.values()),
-            *(paths.mask, paths.picture),
-        ]
+        images = [*paths.volumes.values(), paths.mask]
+        return [*images, *map(sidecar, images), *paths.transforms.values(), paths.picture]
 
     def numbers(self) -> dict[str, Any]:
         """Return paths and numbers as plain values, for the provenance record."""
@@ -96,34 +89,28 @@ def by_priority(modalities: Iterable[Modality]) -> list[Modality]:
     return sorted(modalities, key=REFERENCE_ORDER.index)
 
 
-def write_volume(path: Path, array: np.ndarray, grid: Grid) -> None:
-    """Write NIfTI whose bytes depend on the array alone: no time or name in the gzip header."""
-    image = nib.Nifti1Image(array, grid.affine)
-    image.set_qform(grid.affine, code="scanner")
-    image.set_sform(grid.affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+def sidecar(path: Path) -> Path:
+    """Return where the JSON beside a volume lies."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
 def write_sidecar(path: Path, content: dict[str, Any]) -> None:
     """Write the JSON beside a volume."""
-    name = path.name.removesuffix(".nii.gz")
-    write_text(path.with_name(f"{name}.json"), json.dumps(content, indent=2) + "\n")
+    write_text(sidecar(path), json.dumps(content, indent=2) + "\n")
 
 
-def describe(
+def volume_sidecar(
     source: str, name: Modality, result: SessionResult, settings: PreprocessSettings
 ) -> dict[str, Any]:
     """Return the sidecar of one volume."""
-    entry = ENTRIES[result.state]
+    route = ROUTES[result.state]
     content = {
         "Description": "On the SRI-24 grid, intensities in [0, 1]",
         "RawSources": [source],
         "SpatialReference": "SRI-24 T1 on the BraTS grid",
         "Resolution": f"{settings.spacing:g} mm isotropic",
         "DeliveredState": result.state,
-        "SkullStripped": entry.extract or entry.stripped,
+        "SkullStripped": route.extract or route.stripped,
         "ReferenceScan": result.reference,
     }
     if found := result.registered.get(name):
@@ -133,7 +120,7 @@ def describe(
             "RegistrationCoverage": round(found.coverage, 4),
             "RegistrationStart": found.start,
         }
-    if entry.normalise:
+    if route.normalise:
         content |= {
             "Normalisation": settings.normalisation,
             "IntensityPercentiles": list(settings.percentiles),
@@ -141,11 +128,11 @@ def describe(
     return content
 
 
-def describe_mask(
+def mask_sidecar(
     source: str, result: SessionResult, settings: PreprocessSettings
 ) -> dict[str, Any]:
     """Return the sidecar of the brain mask."""
-    made = _extraction(settings) if ENTRIES[result.state].extract else "none: as delivered"
+    made = _extraction(settings) if ROUTES[result.state].extract else "none: as delivered"
     return {
         "Type": "Brain",
         "RawSources": [source],

@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from wfdm.data.grid import Grid, sri24_grid
 from wfdm.errors import SessionError
-from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.similarity import resample
 
 
 @dataclass(frozen=True)
-class Entry:
+class Route:
     """Which steps a session still needs; `stripped` tells that only the brain is left."""
 
     register: bool
@@ -22,15 +22,15 @@ class Entry:
     stripped: bool
 
 
-ENTRIES = {
+ROUTES = {
     # as scanned
-    "raw": Entry(register=True, extract=True, normalise=True, stripped=False),
+    "raw": Route(register=True, extract=True, normalise=True, stripped=False),
     # BraTS: BrainScape copies it as it is; only the common scale is missing
-    "identity": Entry(register=False, extract=False, normalise=True, stripped=True),
+    "identity": Route(register=False, extract=False, normalise=True, stripped=True),
     # BrainScape's whole pipeline
-    "preprocessed": Entry(register=False, extract=False, normalise=False, stripped=True),
+    "preprocessed": Route(register=False, extract=False, normalise=False, stripped=True),
     # BrainScape without its brain extraction: what is delivered is kept
-    "skull": Entry(register=False, extract=False, normalise=False, stripped=False),
+    "skull": Route(register=False, extract=False, normalise=False, stripped=False),
 }
 
 

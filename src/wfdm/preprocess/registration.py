@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
+from wfdm.data.grid import Grid, sri24_grid
 from wfdm.errors import SessionError
-from wfdm.preprocess.grid import Grid, sri24_grid
 from wfdm.preprocess.similarity import Moments, Similarity, isotropic, resample
 from wfdm.preprocess.transforms import ants, read_transform, to_ants
 

@@ -1,5 +1,6 @@
 """Preprocess one session: scans in, brains on the SRI-24 grid out."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,24 +8,23 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from wfdm.config.data import Modality
+from wfdm.config.cohort import Modality
 from wfdm.config.preprocess import PreprocessSettings
-from wfdm.data.volumes import read_image
+from wfdm.data.grid import Grid, sri24_grid
+from wfdm.data.volumes import read_image, write_nifti
 from wfdm.errors import SessionError, UserError
-from wfdm.preprocess.brain_extraction import Extractor, Resources, extractor_of
 from wfdm.preprocess.derivatives import (
     SessionResult,
     by_priority,
-    describe,
-    describe_mask,
+    mask_sidecar,
     session_paths,
+    volume_sidecar,
     write_sidecar,
-    write_volume,
 )
-from wfdm.preprocess.entry import ENTRIES, Entry, delivered_mask, delivered_range, on_atlas
-from wfdm.preprocess.grid import Grid, sri24_grid
+from wfdm.preprocess.entry import ROUTES, Route, delivered_mask, delivered_range, on_atlas
+from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
-from wfdm.preprocess.pictures import Row, write_picture
+from wfdm.preprocess.quality.pictures import Row, write_picture
 from wfdm.preprocess.registration import Rigid, laid_on_axes, region_around, rigid
 from wfdm.preprocess.similarity import moments, resample, smoothed
 from wfdm.preprocess.transforms import write_transform
@@ -36,6 +36,15 @@ _OVERLAP = 0.75
 # Brains of people of all ages with atrophy or swelling lie well inside; a mask outside is broken.
 _PLAUSIBLE_ML = (500.0, 2500.0)
 _FOREGROUND = (1, 50, 99)  # percentiles of a written brain, in per cent
+
+
+@dataclass(frozen=True)
+class Template:
+    """What raw scans are laid on: SRI-24's head, its brain at 1 mm, where a match counts."""
+
+    head: nib.Nifti1Image
+    brain: np.ndarray
+    region: nib.Nifti1Image
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ def preprocess_session(
         seed: the study's seed.
         atlas: the skull-stripped SRI-24 T1w.
         atlas_head: the whole SRI-24 head.
-        state: what was done to the scans before (a key of `ENTRIES`).
+        state: what was done to the scans before (a key of `ROUTES`).
         resources: weights and threads of the brain extraction.
 
     Returns:
@@ -88,24 +97,24 @@ def preprocess_session(
     if not scans:
         raise UserError(f"{prefix}: the session has no scan; drop it from the scan table")
     modalities = by_priority(scans)
-    entry = ENTRIES[state]
+    route = ROUTES[state]
     extractor = extractor_of(settings, resources)
-    if entry.extract:
+    if route.extract:
         extractor.check(modalities[0], prefix)
     fine, grid = sri24_grid(1.0), sri24_grid(settings.spacing)
-    brain = _atlas_brain(atlas, fine)
+    brain = _atlas_brain(atlas)
     images = {modality: _read(scans[modality]) for modality in modalities}
-    if entry.register:
-        head = read_image(atlas_head)
-        placed = _place(images, head, brain, extractor, settings, seed, prefix)
+    if route.register:
+        fixed = Template(_atlas_head(atlas_head), brain, _region(atlas))
+        placed = _place(images, fixed, extractor, settings, seed, prefix)
     else:
-        placed = _delivered(images, scans, entry, settings.spacing)
-    if entry.stripped or entry.extract:
+        placed = _delivered(images, scans, route, settings.spacing)
+    if route.stripped or route.extract:
         _check_mask(placed.mask, brain, prefix)
     mask = _on_grid(placed.mask, fine, grid)
     brains = {}
     for name, volume in placed.heads.items():
-        if entry.normalise:
+        if route.normalise:
             brains[name] = _normalised(volume, mask, settings, scans[name])
         else:
             brains[name] = delivered_range(volume, scans[name], state)
@@ -124,7 +133,8 @@ def preprocess_session(
     )
     _write(result, scans, settings, brains, mask, grid)
     rows = [Row(name, images[name], placed.heads[name], brains[name]) for name in modalities]
-    write_picture(result.paths.picture, rows, mask, _on_grid(brain, fine, grid), settings.spacing)
+    outline = _brain_on_grid(atlas, settings.spacing)
+    write_picture(result.paths.picture, rows, mask, outline, settings.spacing)
     return result
 
 
@@ -150,20 +160,38 @@ def _normalised(
         raise SessionError(f"{path}: {error}") from error
 
 
-def _atlas_brain(path: Path, grid: Grid) -> np.ndarray:
+# The atlas is the same for every session that a process works on.
+@functools.lru_cache(maxsize=1)
+def _atlas_brain(path: Path) -> np.ndarray:
     """Return where the skull-stripped atlas is positive, checked to lie on the SRI-24 grid."""
-    image = read_image(path)
+    image, grid = read_image(path), sri24_grid(1.0)
     if image.shape != grid.shape or not np.allclose(image.affine, grid.affine, atol=1e-3):
         raise UserError(
             f"{path}: not on the 1 mm SRI-24 grid of BraTS; fetch the atlas asset again"
         )
-    return np.asarray(image.dataobj) > 0
+    brain = np.asarray(image.dataobj) > 0
+    brain.setflags(write=False)
+    return brain
+
+
+@functools.lru_cache(maxsize=1)
+def _atlas_head(path: Path) -> nib.Nifti1Image:
+    return read_image(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _region(atlas: Path) -> nib.Nifti1Image:
+    return region_around(_atlas_brain(atlas))
+
+
+@functools.lru_cache(maxsize=1)
+def _brain_on_grid(atlas: Path, spacing: float) -> np.ndarray:
+    return _on_grid(_atlas_brain(atlas), sri24_grid(1.0), sri24_grid(spacing))
 
 
 def _place(
     images: Mapping[Modality, nib.Nifti1Image],
-    head: nib.Nifti1Image,
-    brain: np.ndarray,
+    template: Template,
     extractor: Extractor,
     settings: PreprocessSettings,
     seed: int,
@@ -175,13 +203,15 @@ def _place(
     similarity says: it is then registered again, its brain laid on the atlas brain by their
     middles and principal axes.
     """
-    region = region_around(brain)
+    head, brain = template.head, template.brain
     finest = settings.registration_mm
     reference, *movers = images
 
     def match(fixed: nib.Nifti1Image, name: Modality, **more) -> Rigid:
         draw = seed_for(seed, "register", prefix, name)
-        return rigid(fixed, images[name], region, finest, draw, f"{prefix}, {name}", **more)
+        return rigid(
+            fixed, images[name], template.region, finest, draw, f"{prefix}, {name}", **more
+        )
 
     def at(mm: float) -> np.ndarray:
         return resample(images[reference], registered[reference].matrix, sri24_grid(mm))
@@ -216,13 +246,13 @@ def _place(
 def _delivered(
     images: Mapping[Modality, nib.Nifti1Image],
     scans: Mapping[Modality, Path],
-    entry: Entry,
+    route: Route,
     spacing: float,
 ) -> Placed:
     """Place scans that were delivered in atlas space."""
 
     def placed(name: Modality, mm: float) -> np.ndarray:
-        return on_atlas(images[name], scans[name], sri24_grid(mm), entry.stripped)
+        return on_atlas(images[name], scans[name], sri24_grid(mm), route.stripped)
 
     heads = {name: placed(name, spacing) for name in images}
     return Placed(heads, delivered_mask(placed(next(iter(images)), 1.0)), {})
@@ -270,10 +300,10 @@ def _write(
     grid: Grid,
 ) -> None:
     for name, path in result.paths.volumes.items():
-        write_volume(path, brains[name], grid)
-        write_sidecar(path, describe(scans[name].name, name, result, settings))
+        write_nifti(path, brains[name], grid.affine)
+        write_sidecar(path, volume_sidecar(scans[name].name, name, result, settings))
         found = result.registered.get(name)
         write_transform(result.paths.transforms[name], found.matrix if found else np.eye(4))
-    write_volume(result.paths.mask, mask.astype(np.uint8), grid)
+    write_nifti(result.paths.mask, mask.astype(np.uint8), grid.affine)
     source = scans[result.reference].name
-    write_sidecar(result.paths.mask, describe_mask(source, result, settings))
+    write_sidecar(result.paths.mask, mask_sidecar(source, result, settings))

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from wfdm.preprocess.grid import Grid
+from wfdm.data.grid import Grid
 
 # The middle of a body, shape (3,), and its principal axes as columns (3, 3), the longest last.
 Moments = tuple[np.ndarray, np.ndarray]

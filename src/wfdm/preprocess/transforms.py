@@ -5,9 +5,7 @@ image to points of the moving one: the direction that resampling needs and ITK f
 """
 
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import nibabel as nib
@@ -17,21 +15,13 @@ from wfdm.atomic import atomic_path
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world is LPS, NIfTI's is RAS
 
-# Only ANTs' regression helpers use these, and they take half of the time of `import ants`.
-_NOT_NEEDED = (
-    "sklearn.linear_model",
-    "sklearn.preprocessing",
-    "statsmodels.api",
-    "statsmodels.formula.api",
-)
-
 
 def ants() -> Any:
     """Import ANTs, held to one thread: only then do repeated runs give identical bytes."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
-    if "ants" not in sys.modules:
-        _import_lightly()
-    return sys.modules["ants"]
+    import ants as module  # 3.5 s, once a process
+
+    return module
 
 
 def to_ants(image: nib.Nifti1Image, move: np.ndarray) -> Any:
@@ -69,29 +59,3 @@ def read_transform(path: Path) -> np.ndarray:
     for axis in range(3):
         lps[:3, axis] = np.array(transform.apply_to_point(np.eye(3)[axis])) - origin
     return LPS @ lps @ LPS
-
-
-class _Absent(ModuleType):
-    """Stands in for a module during an import; so does whatever is taken from it."""
-
-    def __getattr__(self, name: str) -> "_Absent":
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Absent(f"{self.__name__}.{name}")
-
-
-def _import_lightly() -> None:
-    """Import ants without the modules of `_NOT_NEEDED` that nobody has imported before."""
-    names = {part for name in _NOT_NEEDED for part in _with_parents(name)}
-    standing_in = {name: _Absent(name) for name in names if name not in sys.modules}
-    sys.modules.update(standing_in)
-    try:
-        import ants  # noqa: F401
-    finally:
-        for name in standing_in:
-            del sys.modules[name]
-
-
-def _with_parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wfdm.errors import UserError
-from wfdm.provenance.records import SUFFIX, read, record_path, sha256_of
+from wfdm.provenance.digests import sha256_of
+from wfdm.provenance.records import SUFFIX, read, record_path
 
 SHOWN = 8  # children of one node that are printed; every one is verified
 
 
 class Audit:
-    """Walks provenance records; keeps what it has verified so that nothing is hashed twice."""
+    """Walks provenance records; remembers what it has verified, so that nothing is hashed twice."""
 
     def __init__(self) -> None:
         self.digests: dict[Path, str] = {}

@@ -1,32 +1,30 @@
 """A provenance record beside every artefact: what it was made from, by what, on what, when."""
 
+from __future__ import annotations
+
+import functools
 import hashlib
 import json
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfdm import __version__
 from wfdm.atomic import write_text
-from wfdm.config.base import Section
-from wfdm.provenance.fingerprints import fingerprint
+from wfdm.provenance.digests import digests, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from wfdm.config.base import Section
 
 SUFFIX = ".prov.json"
-LOCK = Path(__file__).parents[3] / "envs" / "constraints.txt"
 PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "antspyx", "deepbet", "medmetric")
-
-
-def sha256_of(path: Path | str) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def record_path(artefact: Path | str) -> Path:
@@ -37,26 +35,44 @@ def record_path(artefact: Path | str) -> Path:
 
 @dataclass
 class Run:
-    """One run of a stage; what it reads and writes is added while it works."""
+    """One run of a stage; what it reads and writes is added while it works.
+
+    Attributes:
+        stage: name of the stage, as its command's: "train-compressor".
+        settings: that it was given, as JSON.
+        inputs: files that it reads.
+        numbers: those settings that can change a result.
+        implementations: "module:class" or "module" of what it imports by name.
+        outputs: files that it makes; empty: the one artefact that the record lies beside.
+        results: what it reports besides its files, such as its speed.
+    """
 
     stage: str
     settings: dict[str, Any]
     inputs: list[Path]
+    numbers: dict[str, Any]
+    implementations: tuple[str, ...] = ()
     outputs: list[Path] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
-    implementations: tuple[str, ...] = ()
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
 
     @property
     def code(self) -> str:
-        """Code fingerprint of the stage with the architectures that it works with."""
-        return fingerprint(self.stage, *self.implementations)
+        """Code fingerprint of the stage with what it imports by name."""
+        from wfdm.provenance.fingerprints import fingerprint  # slow; needed at the end only
+
+        module = f"wfdm.stages.{self.stage.replace('-', '_')}"
+        return fingerprint(module, *self.implementations)
 
     @property
     def identity(self) -> str:
-        """Digest of settings, code and inputs: two runs with the same one do the same work."""
-        content = [self.settings, self.code, digests(self.inputs)]
+        """Digest of what decides the result: two runs with the same one do the same work.
+
+        That is the code, the settings that can change a number, and the content of the inputs in
+        their order; neither their paths nor the machine.
+        """
+        content = [self.numbers, self.code, [sha256_of(path) for path in self.inputs]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -70,11 +86,17 @@ def recorded(
 ) -> Iterator[Run]:
     """Run a stage and write its record beside `artefact` when it succeeds.
 
-    `implementations` name the architectures that it works with, as "module:class". Inputs that
-    do not exist are a programming error and raise FileNotFoundError when hashed.
+    Args:
+        stage: its name; "train-compressor" is the module wfdm.stages.train_compressor.
+        artefact: the file that the record lies beside.
+        settings: that the stage was given, if any.
+        inputs: files that it reads. One that does not exist is a programming error and raises
+            FileNotFoundError when hashed.
+        implementations: "module:class" or "module" of what it imports by name.
     """
-    run = Run(stage, settings.model_dump(mode="json") if settings else {}, list(inputs))
-    run.implementations = tuple(implementations)
+    given = settings.model_dump(mode="json") if settings else {}
+    numbers = settings.numbers() if settings else {}
+    run = Run(stage, given, list(inputs), numbers, tuple(implementations))
     yield run
     made = run.outputs or [artefact]
     content = {
@@ -93,26 +115,34 @@ def recorded(
     write_text(record_path(artefact), json.dumps(content, indent=1) + "\n")
 
 
-def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Return path (as given) to sha256, sorted by path."""
-    return {str(path): sha256_of(path) for path in sorted(set(paths))}
-
-
 def environment() -> dict[str, str]:
-    """Return the versions a result may depend on, and the digest of the environment's lock."""
+    """Return the versions a result may depend on, and a digest over all that is installed."""
     found = {"wfdm": __version__, "python": platform.python_version()}
+    return found | _installed() | _accelerator()
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    """Return the versions of the packages that matter most, and one digest over all packages.
+
+    The digest is over name and version of every distribution on the path, as their folders
+    name them, sorted: it is the same wherever the same was installed, with or without a checkout.
+    """
+    from importlib import metadata  # slow to import, needed at the end only
+
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
-    if LOCK.is_file():
-        found["lock"] = sha256_of(LOCK)
-    return found | _accelerator()
+    folders = {path.name for place in sys.path for path in Path(place).glob("*.dist-info")}
+    text = "\n".join(sorted(folder.removesuffix(".dist-info").lower() for folder in folders))
+    return found | {"distributions": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _accelerator() -> dict[str, str]:
-    torch = sys.modules.get("torch")  # stages that did no torch work need not pay for its import
+    torch = sys.modules.get("torch")  # a stage that did not use torch need not import it
     if torch is None or not torch.cuda.is_available():
         return {}
     return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}

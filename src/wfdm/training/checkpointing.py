@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from wfdm.errors import UserError
-from wfdm.models.compressor import Compressor
+from wfdm.models.compressors.base import Compressor
 
 
 def checkpoint_blocks(model: Compressor) -> None:

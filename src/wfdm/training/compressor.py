@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,38 @@ import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
-from wfdm.config.compressors import AdversarialSettings, CompressorTraining
-from wfdm.config.stages import TrainCompressorStage
+from wfdm.config.compressors import AdversarialSettings, Architecture, CompressorTraining
+from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
-from wfdm.models import feature_network, lpips, registry
-from wfdm.models.pretrained import load_pretrained
+from wfdm.models.compressors import registry
+from wfdm.models.features import lpips, medicalnet
 from wfdm.seeds import seed_for
-from wfdm.training import ema, losses, schedules
-from wfdm.training.cache import Volumes
+from wfdm.training import ema, learning_rates, losses, results
 from wfdm.training.checkpointing import checkpoint_blocks
-from wfdm.training.loop import Batch, Plan, Run, train, write_history
-from wfdm.training.scans import Crops
+from wfdm.training.crops import Crops
+from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.volume_cache import Volumes
 
 FIXED_SCANS = 256  # that a compressor without training is measured on
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: the settings of one compressor.
+
+    Attributes:
+        name: of the compressor; part of every draw's seed.
+        seed: the study's.
+        volume: the tensor that it sees.
+        architecture: what it is.
+        training: how it is trained; None where there is nothing to learn.
+    """
+
+    name: str
+    seed: int
+    volume: VolumeSettings
+    architecture: Architecture
+    training: CompressorTraining | None
 
 
 @dataclass(frozen=True)
@@ -35,11 +55,12 @@ class Files:
     Attributes:
         out: receives model.safetensors (at the lowest val_loss), config.json, history.csv,
             tensorboard/, and in last/ the newest weights and the state to continue from.
-        perceptual: of the perceptual network, where settings name some: its weights; for LPIPS
-            its backbone and its heads.
+        perceptual: weights of the perceptual network, where the settings name some; for LPIPS the
+            backbone, then the heads.
         pretrained: published weights of a compressor that is not trained here.
         cache: folder of the cache of standardised volumes; None for no cache.
         cache_mb: most that the cache holds.
+        start: weights of another training to begin with; None for fresh ones.
     """
 
     out: Path
@@ -47,10 +68,11 @@ class Files:
     pretrained: Path | None = None
     cache: Path | None = None
     cache_mb: float = 0
+    start: Path | None = None
 
 
 def train_compressor(
-    stage: TrainCompressorStage,
+    task: Task,
     volumes: pd.DataFrame,
     files: Files,
     threads: int,
@@ -60,7 +82,7 @@ def train_compressor(
     """Train one compressor, or continue; a fixed or pretrained one is only measured.
 
     Args:
-        stage: seed, name, volume, architecture and training settings.
+        task: what is trained.
         volumes: scan_id, modality, path, sha256, split of the preprocessed scans.
         files: what else it reads, and where it writes.
         threads: CPU threads.
@@ -74,19 +96,22 @@ def train_compressor(
         UserError: a split is empty, sizes do not fit, a volume is broken, the loss diverges.
     """
     torch.set_num_threads(threads)
-    if stage.training is None:
-        _measure(stage, volumes, files)
+    if task.training is None:
+        if files.start is not None:
+            raise UserError(f"compressors.{task.name} is not trained: leave out --from")
+        _measure(task, volumes, files)
         return {}
-    objective = StageA(stage, stage.training, volumes, files)
+    objective = StageA(task, task.training, volumes, files)
     plan = Plan(
-        name=stage.name,
-        seed=stage.seed,
-        steps=stage.training.steps,
-        validate_every=stage.training.validate_every,
+        name=task.name,
+        seed=task.seed,
+        steps=task.training.steps,
+        validate_every=task.training.validate_every,
         folder=files.out,
-        config=lambda _: registry.config_text(stage.architecture),
+        config=lambda _: registry.config_text(task.architecture),
         identity=identity,
-        precision=stage.training.precision,
+        start=files.start,
+        precision=task.training.precision,
         threads=threads,
         workers=workers,
     )
@@ -98,16 +123,16 @@ class StageA:
 
     def __init__(
         self,
-        stage: TrainCompressorStage,
+        task: Task,
         settings: CompressorTraining,
         volumes: pd.DataFrame,
         files: Files,
     ) -> None:
         self.settings = settings
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(stage.seed, "train", stage.name, "weights"))
-            model = registry.build(stage.architecture)
-            _check_sizes(stage, settings, model.factor)
+            torch.manual_seed(seed_for(task.seed, "train", task.name, "weights"))
+            model = registry.build(task.architecture)
+            _check_sizes(task, settings, model.factor)
             self.modules: dict[str, nn.Module] = {"model": model}
             if settings.adversarial.weight:
                 self.modules["discriminator"] = _discriminator(settings.adversarial)
@@ -124,43 +149,43 @@ class StageA:
             self.judged, self.exported = copy.deepcopy(model).requires_grad_(False), "ema"
             self.modules["ema"] = self.judged
         self.perceptual = _perceptual(settings, files.perceptual)
-        cached = Volumes(_of_split(volumes, "train"), stage.volume, files.cache, files.cache_mb)
+        cached = Volumes(_of_split(volumes, "train"), task.volume, files.cache, files.cache_mb)
         self.data = Crops(cached, settings.crop)
         self.batch_size = settings.batch_size
         self.schedule = partial(
-            schedules.cosine, steps=settings.steps, warmup_steps=settings.warmup_steps
+            learning_rates.cosine, steps=settings.steps, warmup_steps=settings.warmup_steps
         )
-        chosen = _to_validate(volumes, stage.seed, settings.validation_scans)
-        self.validation = Volumes(chosen, stage.volume, files.cache, files.cache_mb)
+        chosen = _to_validate(volumes, task.seed, settings.validation_scans)
+        self.validation = Volumes(chosen, task.volume, files.cache, files.cache_mb)
         self.validation_size = len(self.validation)
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Minimise L_VAE over the autoencoder, then L_D over the discriminator."""
         real, weights = batch["volume"], self.settings
         fake, latent = run.modules["model"](real, generator)
-        told = {"reconstruction": (fake - real).abs().mean(), **latent}
-        total = told["reconstruction"]
+        terms = {"reconstruction": (fake - real).abs().mean(), **latent}
+        total = terms["reconstruction"]
         for name, term in latent.items():
             total = total + getattr(weights, f"{name}_weight") * term
-        told |= {name: total.new_zeros(()) for name in self._further_terms}
+        terms |= {name: total.new_zeros(()) for name in self._further_terms}
         if self.perceptual is not None and run.step >= weights.perceptual.warmup_steps:
-            told["perceptual"] = self.perceptual.to(fake.device)(real, fake)
-            total = total + weights.perceptual.weight * told["perceptual"]
-        judged = "discriminator" in told and run.step >= weights.adversarial.warmup_steps
+            terms["perceptual"] = self.perceptual.to(fake.device)(real, fake)
+            total = total + weights.perceptual.weight * terms["perceptual"]
+        judged = "discriminator" in terms and run.step >= weights.adversarial.warmup_steps
         if judged:
-            told["adversarial"] = self._fool(run, fake)
-            total = total + weights.adversarial.weight * told["adversarial"]
+            terms["adversarial"] = self._fool(run, fake)
+            total = total + weights.adversarial.weight * terms["adversarial"]
         run.update("model", total, weights.gradient_clip)
         if weights.ema_decay is not None:
             decay = ema.warmed_decay(weights.ema_decay, run.step)
             ema.update(self.judged, self.modules["model"], decay)
         if judged:
-            told["discriminator"] = self._discriminate(run, real, fake.detach())
-        return told
+            terms["discriminator"] = self._discriminate(run, real, fake.detach())
+        return terms
 
     @property
     def _further_terms(self) -> list[str]:
-        """The terms that start after their warm-up; told as zero until then."""
+        """The terms that start after their warm-up; zero until then."""
         adversarial = ["adversarial", "discriminator"] if "discriminator" in self.modules else []
         return ["perceptual", *adversarial] if self.perceptual is not None else adversarial
 
@@ -210,16 +235,16 @@ def _perceptual(settings: CompressorTraining, weights: Sequence[Path]) -> nn.Mod
         return lpips.load(chosen.lpips, *weights)
     if chosen.network is None:
         return None
-    features, _, _ = feature_network.build(chosen.network, weights[0] if weights else None)
+    features, _, _ = medicalnet.build(chosen.network, weights[0] if weights else None)
     return losses.Perceptual(features, chosen.stages)
 
 
-def _check_sizes(stage: TrainCompressorStage, settings: CompressorTraining, factor: int) -> None:
-    for crop, whole in zip(settings.crop, stage.volume.shape, strict=True):
+def _check_sizes(task: Task, settings: CompressorTraining, factor: int) -> None:
+    for crop, whole in zip(settings.crop, task.volume.shape, strict=True):
         if crop > whole or crop % factor or whole % factor:
             raise UserError(
-                f"compressors.{stage.name}.training.crop {settings.crop} must fit into "
-                f"volume.shape {stage.volume.shape}, and both must be multiples of {factor}"
+                f"compressors.{task.name}.training.crop {settings.crop} must fit into "
+                f"volume.shape {task.volume.shape}, and both must be multiples of {factor}"
             )
 
 
@@ -238,14 +263,15 @@ def _to_validate(volumes: pd.DataFrame, seed: int, count: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def _measure(stage: TrainCompressorStage, volumes: pd.DataFrame, files: Files) -> None:
+def _measure(task: Task, volumes: pd.DataFrame, files: Files) -> None:
     """Write the folder of a compressor that is not trained; val_loss is the L1 distance."""
     if files.pretrained is None:
-        model = registry.build(stage.architecture).eval()
+        model = registry.build(task.architecture).eval()
     else:
-        model = load_pretrained(stage.architecture, files.pretrained)
+        published = import_module(task.architecture.published)
+        model = published.load_pretrained(task.architecture, files.pretrained)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    scans = Volumes(_to_validate(volumes, stage.seed, FIXED_SCANS), stage.volume, None, 0)
+    scans = Volumes(_to_validate(volumes, task.seed, FIXED_SCANS), task.volume, None, 0)
     distances = []
     model = model.to(device)
     for index in range(len(scans)):
@@ -253,4 +279,4 @@ def _measure(stage: TrainCompressorStage, volumes: pd.DataFrame, files: Files) -
         distances.append(float((model.decode(model.encode(real)[0]) - real).abs().mean()))
     registry.save(files.out, model)
     history = [{"step": 0, "val_loss": sum(distances) / len(distances)}]
-    write_history(files.out / "history.csv", history)
+    results.write_history(files.out / "history.csv", history)

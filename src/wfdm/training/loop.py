@@ -1,4 +1,4 @@
-"""The training loop, on Lightning Fabric: whatever is trained, it resumes exactly.
+"""The training loop, on Lightning Fabric: every training resumes exactly.
 
 An `Objective` says what is trained, a `Plan` how long and where; `train(objective, plan)` does
 it. The loop keeps no hidden state: step number `s` sees the batch whose item `i` is
@@ -7,8 +7,8 @@ it. The loop keeps no hidden state: step number `s` sees the batch whose item `i
 
 the learning rate is the optimizer's own times `objective.schedule(s)`, and random numbers inside
 the step come from a torch generator seeded with (seed, "train", name, "noise", s). So a killed
-training continues from its last state (kept at every validation) to the very weights of an
-undisturbed one, whatever the number of loader workers.
+training continues from its last state (kept at every validation) to exactly the
+weights of an uninterrupted one, with any number of loader workers.
 
 How to use it, with an exponential moving average as the module that is judged and exported:
 
@@ -32,8 +32,6 @@ EMA) belongs in `modules`; those without a trainable parameter are only moved to
 Two modules trained by one optimizer go into one wrapping nn.Module.
 """
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,17 +41,16 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from wfdm.atomic import atomic_path, write_text
 from wfdm.errors import UserError
+from wfdm.log import Rates, log
 from wfdm.seeds import generator_for, seed_for
-from wfdm.training import state
+from wfdm.training import results, state
 from wfdm.training.board import Board
-from wfdm.training.progress import Ticker, say
+from wfdm.training.summary import Parts
 
 Batch = dict[str, Tensor]
 
@@ -67,7 +64,7 @@ class Draws(Protocol):
 
 
 class Objective(Protocol):
-    """What is trained and how it is judged; plain attributes will do for the properties.
+    """What is trained and how it is judged; plain attributes are enough for the properties.
 
     Attributes:
         modules: everything with weights, by name.
@@ -111,7 +108,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how, and where to.
+    """How a training runs: how long, in what way, and where its results go.
 
     Attributes:
         name: of what is trained; part of every draw's seed.
@@ -121,7 +118,8 @@ class Plan:
         folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
         config: folder -> JSON text of the config.json there, from which the exported module can be
             built again.
-        identity: settings, inputs and code; a kept state of another identity is not continued.
+        identity: settings, inputs and code; a kept state of another identity is moved aside.
+        start: weights to begin with, see `wfdm.training.state.start_from`; None for fresh ones.
         precision: as Fabric names it.
         threads: CPU threads.
         workers: loader processes; 0 loads in the training process.
@@ -134,6 +132,7 @@ class Plan:
     folder: Path
     config: Callable[[Path], str]
     identity: str
+    start: Path | None = None
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     threads: int = 1
     workers: int = 0
@@ -164,10 +163,11 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
 
     Returns:
         steps done in this call, seconds per step, items per second and peak memory (MB); see
-        `wfdm.training.progress.Ticker.summary`.
+        `wfdm.log.Rates.summary`.
 
     Raises:
-        UserError: the loss is not finite, or the batch does not divide over the devices.
+        UserError: the loss is not finite, the batch does not divide over the devices, or a kept
+            state or the weights to start from cannot be used.
     """
     torch.set_num_threads(plan.threads)
     fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision)
@@ -175,30 +175,34 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
     run = _set_up(fabric, objective)
     progress = _resume(fabric, objective, plan)
     loader = _loader(objective, plan, fabric, start=progress.step)
-    ticker = Ticker(plan.name, plan.steps, progress.step, items=objective.batch_size)
+    rates = Rates(plan.name, plan.steps, progress.step, items=objective.batch_size)
     board = Board(plan.folder, progress.step) if fabric.is_global_zero else None
+    parts = Parts(objective.modules, told=fabric.is_global_zero)
     sums: dict[str, Tensor] = {}
     for batch in loader:
         run.step = progress.step
-        losses = _one_step(run, objective, plan, batch)
+        with parts.seen_once():
+            losses = _one_step(run, objective, plan, batch)
         for name, loss in losses.items():
             sums[name] = sums.get(name, 0) + loss.float()
         progress.step += 1
         if fabric.is_global_zero:
-            ticker.tick(progress.step, losses)
+            rates.tick(progress.step, losses)
         if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
-            with ticker.paused():
+            with rates.paused():
                 _keep(run, objective, plan, progress, sums)
             if board is not None:
                 board.show(progress.history[-1])
             sums = {}
     if board is not None:
         board.close()
-        _write_results(objective, plan, progress)
+        newest = state.copy_weights(objective.modules[objective.exported])
+        results.write(plan.folder, newest, progress.best, plan.config)
     fabric.barrier()
-    summary = ticker.summary(progress.step)
+    summary = rates.summary(progress.step)
     if fabric.is_global_zero and summary["steps"]:
-        say(f"{plan.name}: " + ", ".join(f"{name} {value:.4g}" for name, value in summary.items()))
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in summary.items())
+        log.info(f"{plan.name}: {figures}")
     return summary
 
 
@@ -216,22 +220,25 @@ def _set_up(fabric: Fabric, objective: Objective) -> Run:
 
 
 def _state_file(plan: Plan) -> Path:
-    return plan.folder / "last" / "state.safetensors"
+    return plan.folder / "last" / state.FILE
 
 
 def _resume(fabric: Fabric, objective: Objective, plan: Plan) -> state.Progress:
     file = _state_file(plan)
-    if not file.exists():
-        return state.Progress()
-    found = state.restore(file, plan.identity, objective.modules, objective.optimizers)
-    if found is None:
-        told = f"{file} belongs to other settings, inputs or code; starting afresh"
-    else:
-        told = f"continuing after step {found.step} of {plan.steps}"
-        fabric.strategy.precision.load_state_dict(found.precision)
     if fabric.is_global_zero:
-        say(f"{plan.name}: {told}")
-    return found or state.Progress()
+        state.make_way(file, plan.identity)
+    fabric.barrier()
+    progress = state.restore(file, objective.modules, objective.optimizers)
+    words = ""
+    if progress.step:
+        fabric.strategy.precision.load_state_dict(progress.precision)
+        words = f"continuing after step {progress.step} of {plan.steps}"
+    elif plan.start is not None:
+        loaded = state.start_from(plan.start, objective.modules, objective.exported)
+        words = f"starting from {plan.start} ({', '.join(loaded)})"
+    if words and fabric.is_global_zero:
+        log.info(f"{plan.name}: {words}")
+    return progress
 
 
 class _Steps(Dataset):
@@ -295,8 +302,8 @@ def _keep(
         state.save(
             _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
         )
-        write_history(plan.folder / "history.csv", progress.history)
-        say(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
+        results.write_history(plan.folder / "history.csv", progress.history)
+        log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
     fabric.barrier()
 
 
@@ -318,22 +325,3 @@ def _over_devices(fabric: Fabric, value: Tensor, operation: Literal["mean", "sum
     reduced = fabric.all_reduce(value, reduce_op=operation)
     assert isinstance(reduced, Tensor)
     return reduced.item()
-
-
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write history.csv: step, the mean of each loss since the row before, val_loss."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{value:.9g}" for key, value in row.items()} for row in rows)
-    write_text(path, text.getvalue())
-
-
-def _write_results(objective: Objective, plan: Plan, progress: state.Progress) -> None:
-    """Write the best weights, and in last/ the newest: two folders that can be loaded."""
-    last = state.copy_weights(objective.modules[objective.exported])
-    for folder, weights in ((plan.folder / "last", last), (plan.folder, progress.best)):
-        with atomic_path(folder / "model.safetensors") as temporary:
-            save_file(weights, temporary)
-        write_text(folder / "config.json", plan.config(folder))
-    write_history(plan.folder / "history.csv", progress.history)

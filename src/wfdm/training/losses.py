@@ -4,21 +4,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wfdm.models.feature_network import FeatureNetwork
+from wfdm.models.features.medicalnet import MedicalNet
 
 
 class Perceptual(nn.Module):
     """L_perc, the L1 distance of features.
 
-    The paper leaves Phi open. Here it is the first stages of the network (all four, unless told
+    The paper leaves Phi open. Here it is the first stages of the network (all four, unless set
     otherwise), each divided by the mean magnitude of the real volume's features: early stages see
-    edges, late ones context, and the division lets each count the same whatever the scale of its
+    edges, late ones context, and the division lets each count the same at any scale of its
     weights (a random stand-in's is arbitrary). Both volumes are standardised by the real one's
     mean and deviation, the range MedicalNet was trained in, so that an error of brightness is not
     normalised away.
     """
 
-    def __init__(self, network: FeatureNetwork, stages: int = 4) -> None:
+    def __init__(self, network: MedicalNet, stages: int = 4) -> None:
         super().__init__()
         self.network, self.stages = network, stages
 

@@ -1,25 +1,30 @@
 """Raw BIDS folders: `sub-*/[ses-*/]anat/*` and participants.tsv become rows of the scan table."""
 
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
 
-from wfdm.config.data import BidsSource
+from wfdm.config.cohort import BidsSource
 from wfdm.data.findings import Finding, Listing
 from wfdm.data.metadata import load_schema
 from wfdm.data.participants import Participants, read_participants
-from wfdm.data.table import columns, scan_id
+from wfdm.data.paths import scan_id
+from wfdm.data.table import columns
 from wfdm.errors import UserError
 
 SUFFIXES = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
-# Anatomical suffixes of BIDS 1.10 that this study does not use; anything else is a mistake.
-OTHER_SUFFIXES = frozenset(
-    """PDw T2starw inplaneT1 inplaneT2 PDT2 angio T2star FLASH PD PDmap T1map T2map T1rho T2starmap
-    R1map R2map R2starmap MTRmap MTVmap MTsat MWFmap S0map Chimap defacemask UNIT1 MP2RAGE MPM MTS
-    MTR MEGRE MESE VFA IRT1""".split()
-)
+
+
+@functools.cache
+def anatomical_suffixes() -> frozenset[str]:
+    """Return every suffix that BIDS knows in `anat/`, used by this study or not."""
+    from bidsschematools.schema import load_schema as load_bids  # 0.3 s; few folders need it
+
+    kinds = load_bids().rules.files.raw.anat.values()
+    return frozenset(suffix for kind in kinds for suffix in kind.suffixes)
 
 
 def plan(source: BidsSource) -> Listing:
@@ -88,7 +93,7 @@ def _parse(image: Path) -> tuple[dict[str, str], str]:
     stem = image.name.split(".nii")[0]
     *pairs, suffix = stem.split("_")
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-    if suffix not in SUFFIXES and suffix not in OTHER_SUFFIXES:
+    if suffix not in SUFFIXES and suffix not in anatomical_suffixes():
         raise UserError(
             f"{image}: unknown modality '{suffix}': name it T1w, T2w, FLAIR or "
             "ce-gadolinium_T1w as BIDS does, or move it out of anat/"

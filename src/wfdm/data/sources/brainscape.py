@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from wfdm.config.data import BrainScapeSource
+from wfdm.config.cohort import BrainScapeSource
 from wfdm.data.findings import Finding, Listing
 from wfdm.data.metadata import load_schema
 from wfdm.data.participants import Participants, clean, field_named, read_participants
-from wfdm.data.paths import label
+from wfdm.data.paths import label, scan_id
 from wfdm.data.sources.brainscape_files import Checkout, Entry, find
-from wfdm.data.table import columns, scan_id
+from wfdm.data.table import columns
 from wfdm.errors import UserError
 
 # BrainScape's keys; its t1ce is T1Gd, and `seg` is a label map.
@@ -48,7 +48,7 @@ def plan(source: BrainScapeSource) -> Listing:
     """Return the scan table of a BrainScape checkout or export, with every rejected record.
 
     A record is rejected when BrainScape's own files or `source.exclude` leave its dataset or
-    subject out, when it is no scan of the four modalities, when its volume is not made, missing
+    subject out, when it is no scan of the four modalities, when its volume was not made, is missing
     or empty, and when another record claims the same key.
 
     Raises:
@@ -100,7 +100,7 @@ def _name(dataset: str) -> str:
 def _keyed(entries: Iterable[Entry]) -> Iterator[Session]:
     """Yield the entries in order of their keys, each with its number among its session's runs.
 
-    BrainScape tells scans of one session apart by type and group; here their order does.
+    BrainScape separates the scans of one session by type and group; here these are numbered.
     """
     sessions: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=Entry.order):
@@ -192,7 +192,7 @@ class _Dataset:
         return Candidate(key, MODALITIES.get(key.lower(), ""), path, state)
 
     def _refuse(self, each: Session, scan: Candidate) -> str:
-        """Return why a scan cannot be used; "" when it can, and its key is taken then."""
+        """Return why a scan cannot be used; "" when it can, and then its key counts as taken."""
         if scan.key.lower() == "seg":
             return "a label map, not a scan"
         if not scan.modality:
@@ -257,7 +257,7 @@ class _Dataset:
 
 
 def _state(path: str, key: str) -> str:
-    """Return the state that a preprocessed volume's name tells; "" for none that is known."""
+    """Return the state that a preprocessed volume's name shows; "" for an unknown one."""
     stem = re.sub(r"\.nii(\.gz)?$", "", path)
     endings = ((ending.format(key), state) for ending, state in FLAVOURS.items())
     return next((state for ending, state in endings if stem.endswith(ending)), "")

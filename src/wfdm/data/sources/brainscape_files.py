@@ -26,7 +26,7 @@ class Entry:
     split: str = ""
 
     def order(self) -> tuple[str, ...]:
-        """Return what entries are sorted by, so that the file's order leaves no trace."""
+        """Return what entries are sorted by, so that the file's order does not matter."""
         keys = ("subject", "session", "type", "group")
         return (
             *(str(self.content.get(key, "")) for key in keys),

@@ -7,10 +7,10 @@ from typing import get_args
 
 import pandas as pd
 
-from wfdm.config.data import Modality, PhantomDataset, PhantomSource
+from wfdm.config.cohort import Modality, PhantomDataset, PhantomSource
 from wfdm.data.metadata import load_schema
-from wfdm.data.paths import session_folder, volume_name
-from wfdm.data.table import columns, scan_id, session_key
+from wfdm.data.paths import scan_id, session_folder, session_key, volume_name
+from wfdm.data.table import columns
 from wfdm.errors import UserError
 from wfdm.seeds import generator_for
 

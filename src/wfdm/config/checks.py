@@ -1,0 +1,99 @@
+"""What can be known to be wrong before anything runs: names, labels, and sizes that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wfdm.config.compressors import CompressorSettings
+from wfdm.config.generators import DiffusionSettings, NoiseSettings
+
+if TYPE_CHECKING:
+    from wfdm.config.study import Study
+
+SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
+
+
+def problem(study: Study) -> str | None:
+    """Return the first thing that cannot work, naming its key; None when all is well."""
+    every = (_names(study), _labels(study), _volumes(study), _crops(study), _latents(study))
+    return next((found for part in every for found in part), None)
+
+
+def _names(study: Study) -> Iterator[str]:
+    for name, denoiser in study.denoisers.items():
+        yield from _known(study.compressors, denoiser.compressor, f"denoisers.{name}.compressor")
+    for name, generator in study.generators.items():
+        if name == "real":
+            yield "generators.real: 'real' stands for the test scans; give it another name"
+        if isinstance(generator, DiffusionSettings):
+            where = f"generators.{name}.denoiser"
+            yield from _known(study.denoisers, generator.denoiser, where)
+        if isinstance(generator, NoiseSettings):
+            where = f"generators.{name}.compressor"
+            yield from _known(study.compressors, generator.compressor, where)
+    shown = study.figures.generator
+    if shown is not None:
+        yield from _known(study.generators, shown, "figures.generator")
+        if not isinstance(study.generators[shown], DiffusionSettings):
+            yield f"figures.generator: '{shown}' has no denoiser to draw; name another, or null"
+
+
+def _known(rows: Mapping[str, Any], name: str, where: str) -> Iterator[str]:
+    if name not in rows:
+        yield f"{where}: there is no '{name}'; there is {', '.join(rows) or 'none'}"
+
+
+def _labels(study: Study) -> Iterator[str]:
+    for section in ("compressors", "generators"):
+        seen: dict[str, str] = {}
+        for name, row in getattr(study, section).items():
+            label = row.label or name
+            if label in seen:
+                yield f"{section}.{name}.label: '{label}' is also the label of {seen[label]}"
+            seen[label] = name
+
+
+def _volumes(study: Study) -> Iterator[str]:
+    if min(study.volume.shape) < SMALLEST:
+        yield (
+            f"volume.shape: MS-SSIM has five scales and cannot judge {study.volume.shape}; "
+            f"make every side at least {SMALLEST} voxels"
+        )
+    for name, compressor in study.compressors.items():
+        factor = compressor.architecture.factor
+        # A published one is left out where its file is not placed: it says so when it is used.
+        if not compressor.pretrained and any(side % factor for side in study.volume.shape):
+            yield (
+                f"volume.shape: {study.volume.shape} must be multiples of {factor}, by which "
+                f"compressors.{name} divides each side"
+            )
+
+
+def _crops(study: Study) -> Iterator[str]:
+    for name, compressor in study.compressors.items():
+        if compressor.training is not None:
+            yield from _crop(study, name, compressor)
+
+
+def _crop(study: Study, name: str, compressor: CompressorSettings) -> Iterator[str]:
+    assert compressor.training is not None
+    crop, factor = compressor.training.crop, compressor.architecture.factor
+    sides = zip(crop, study.volume.shape, strict=True)
+    if any(side > whole or side % factor for side, whole in sides):
+        yield (
+            f"compressors.{name}.training.crop: {crop} must fit into volume.shape "
+            f"{study.volume.shape} and be multiples of {factor}"
+        )
+
+
+def _latents(study: Study) -> Iterator[str]:
+    for name, denoiser in study.denoisers.items():
+        factor = study.compressors[denoiser.compressor].architecture.factor
+        latent = tuple(side // factor for side in study.volume.shape)
+        if any(side % denoiser.network.divisor for side in latent):
+            yield (
+                f"denoisers.{name}.network.channels: {len(denoiser.network.channels)} levels need "
+                f"latent sides that divide by {denoiser.network.divisor}, but the latent is "
+                f"{latent}: use fewer levels"
+            )

@@ -1,0 +1,94 @@
+"""Settings of stage B: the networks that are trained, and the process that they are trained for."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from wfdm.config.base import Fraction, Positive, Rate, Section
+
+
+class UNetSettings(Section):
+    """The conditional 3D U-Net (paper, 2.5.4-2.5.5)."""
+
+    implementation: ClassVar[str] = "wfdm.models.denoisers.unet:Denoiser"
+    kind: Literal["unet"] = "unet"
+    channels: tuple[Positive, ...] = Field(
+        (64, 128, 256, 512), description="MAISI's, which the authors' four-level tests match"
+    )
+    attention: tuple[bool, ...] = Field(
+        (False, False, True, True), description="levels with self-attention; MAISI's"
+    )
+    head_channels: Positive = Field(32, description="channels of one attention head; MAISI's")
+    res_blocks: Positive = Field(2, description="authors' code, each level")
+    norm_groups: Positive = Field(32, description="authors' code")
+    metadata_width: Positive = Field(
+        256, description="our choice: width of e_meta, the modality embedding's of MAISI"
+    )
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> "UNetSettings":
+        if len(self.channels) != len(self.attention):
+            raise ValueError("channels and attention must have one entry per level")
+        for name, used in (("norm_groups", self.channels), ("head_channels", self.attended)):
+            divisor = getattr(self, name)
+            if bad := [width for width in used if width % divisor]:
+                raise ValueError(f"{name}: {divisor} does not divide {bad[0]} channels")
+        return self
+
+    @property
+    def attended(self) -> list[int]:
+        """Channels of every self-attention: the chosen levels, and always the middle."""
+        pairs = zip(self.channels, self.attention, strict=True)
+        return [width for width, attention in pairs if attention] + [self.channels[-1]]
+
+    @property
+    def divisor(self) -> int:
+        """Number that each side of a latent must be a multiple of."""
+        return 2 ** (len(self.channels) - 1)
+
+
+class RectifiedFlowSettings(Section):
+    """The paper's final process: straight paths, velocity target (paper, 3.3)."""
+
+    implementation: ClassVar[str] = "wfdm.processes.rflow"
+    kind: Literal["rflow"] = "rflow"
+    reference_voxels: Positive = Field(
+        32768, description="latent voxels with no time shift (authors' code: 32**3)"
+    )
+
+
+class DenoiserTraining(Section):
+    """Stage B (paper, 2.5.6)."""
+
+    steps: Positive = Field(500_000, description="our choice: 111 passes at batch 8")
+    batch_size: Positive = Field(8, description="our choice: latents are small")
+    learning_rate: Rate = Field(1e-4, description="our choice; MAISI takes 1e-5")
+    warmup_steps: int = Field(1000, ge=0, description="our choice: linear")
+    decay_power: Rate = Field(2.0, description="polynomial decay (authors' code); MAISI's power")
+    gradient_clip: Rate = Field(1.0, description="our choice: norm; keeps a bad batch harmless")
+    loss: Literal["l1", "l2"] = Field("l2", description="paper, table 5: the final model")
+    ema_decay: Fraction = Field(0.9999, description="authors' code, where it is on")
+    balance: Fraction = Field(
+        0.7, description="modality weight 1/count**balance (authors' code, where it is on); 0: off"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "bf16-mixed", description="our choice: float range without loss scaling"
+    )
+    validate_every: Positive = Field(
+        5000, description="our choice: steps; also when the state is kept"
+    )
+    validation_scans: Positive = Field(
+        512, description="our choice; first by seed, the same every time"
+    )
+    threads: Positive = Field(
+        8, description="our choice; of the CPU, where results depend on their number"
+    )
+
+
+class DenoiserSettings(Section):
+    """One trained denoiser: whose latents, which network, which process, how trained."""
+
+    compressor: str = Field(description="name of the compressor whose latents it models")
+    network: UNetSettings = UNetSettings()
+    process: RectifiedFlowSettings = RectifiedFlowSettings()
+    training: DenoiserTraining = DenoiserTraining()

@@ -1,0 +1,48 @@
+"""Decoded noise: the floor of table 4. What a generator that learned nothing would make."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wfdm.config.cohort import Modality
+from wfdm.data.table import MODALITIES
+from wfdm.data.volumes import model_affine
+from wfdm.generators.latent_diffusion import decode, default_device, start_noise
+from wfdm.generators.protocol import Request, Sample, refuse_others
+from wfdm.latents.compressor import load_compressor
+from wfdm.latents.space import LatentSpace, read_space
+from wfdm.models.compressors.base import Compressor
+
+
+@dataclass(frozen=True)
+class DecodedNoise:
+    """Unit noise in the space of a compressor's latents, decoded; it ignores every condition."""
+
+    name: str
+    space: LatentSpace
+    compressor: Compressor
+    modalities: tuple[Modality, ...] = MODALITIES  # type: ignore[assignment]
+
+    def made_by(self, request: Request, seed: int) -> dict[str, Any]:
+        """Return what the sidecar of a sample says of how it was made."""
+        return {
+            "Seed": seed,
+            "ModelSHA256": {"compressor": self.space.compressor_sha256},
+            "LatentScale": self.space.scale,
+        }
+
+    def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:
+        """Yield the decoded noise of each request."""
+        refuse_others(self, requests, self.name)
+        affine = model_affine(self.space.volume_shape, self.space.spacing)
+        for request in requests:
+            noise = start_noise(self.space, self.name, request, seed)
+            volume = decode(self.compressor, self.space, noise)
+            yield Sample(request, volume, affine, self.made_by(request, seed))
+
+
+def load(name: str, latents: Path) -> DecodedNoise:
+    """Return the reference in the space of the folder `latents`."""
+    space = read_space(latents)
+    return DecodedNoise(name, space, load_compressor(space).to(default_device()))

@@ -1,0 +1,82 @@
+"""Synthetic volumes on disk: NIfTI with a BIDS sidecar that says what they are."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wfdm.atomic import write_text
+from wfdm.data.metadata import canonical, load_schema
+from wfdm.data.volumes import write_nifti
+from wfdm.generators.protocol import Generator, Request, Sample
+from wfdm.log import progress
+
+SPACE = "SRI24"
+DESCRIPTION = b"SYNTHETIC: made by WFDM"
+
+
+def write_samples(
+    generator: Generator, requests: Mapping[Path, Request], seed: int, code: str, what: str
+) -> None:
+    """Write the volume of every request, unless it exists with exactly the sidecar it would get.
+
+    Args:
+        generator: what makes them.
+        requests: the path (.nii.gz) of each request.
+        seed: of every draw.
+        code: fingerprint of the code that makes them; part of the sidecar.
+        what: name of the work, for the progress bar.
+
+    Raises:
+        UserError: a request that the generator refuses; what was made until then is kept.
+    """
+    sidecars = {
+        path: _as_text(sidecar(request, generator.made_by(request, seed), code))
+        for path, request in requests.items()
+    }
+    todo = [path for path in requests if not _is_there(path, sidecars[path])]
+    samples = generator.sample([requests[path] for path in todo], seed)
+    for path, sample in zip(todo, progress(samples, what, len(todo)), strict=True):
+        write_sample(path, sample, sidecars[path])
+
+
+def write_sample(path: Path, sample: Sample, text: str) -> None:
+    """Write one synthetic volume and its sidecar; equal volumes make equal files.
+
+    The sidecar is written last: where it exists, the volume beside it is complete.
+    """
+    write_nifti(path, sample.volume, sample.affine, description=DESCRIPTION)
+    write_text(_sidecar_path(path), text)
+
+
+def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """Return the sidecar of a sample: that it is synthetic, what was asked, what made it."""
+    conditions = {
+        field.name: text
+        for field in load_schema().fields
+        if (text := canonical(field, request.metadata.get(field.name), request.name))
+    }
+    return {
+        "Synthetic": True,
+        "Description": "Synthetic brain MRI made by a generative model; nobody was scanned",
+        "Contrast": request.modality,
+        "Conditions": conditions,
+        "SampleName": request.name,
+        **made_by,
+        "CodeSHA256": code,
+        "SkullStripped": True,
+        "Space": SPACE,
+    }
+
+
+def _is_there(path: Path, text: str) -> bool:
+    beside = _sidecar_path(path)
+    return path.is_file() and beside.is_file() and beside.read_text(encoding="utf-8") == text
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")

@@ -1,0 +1,89 @@
+"""Encoding: the posterior of every scan of a shard, kept as it is made."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from wfdm.config.volumes import VolumeSettings
+from wfdm.data.shards import each_once, forget, in_shard, shard_path
+from wfdm.data.table import write_table
+from wfdm.data.volumes import load_standardised
+from wfdm.errors import UserError
+from wfdm.models.compressors.base import Compressor
+from wfdm.models.compressors.registry import load
+
+
+def encode_shard(
+    compressor: Path,
+    volumes: pd.DataFrame,
+    shard: int,
+    shards: int,
+    settings: VolumeSettings,
+    out: Path,
+    identity: str,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Encode the scans of one shard into OUT/shard-NNNN-of-MMMM.npy and .tsv.
+
+    What a killed run has encoded under the same `identity` is kept.
+
+    Args:
+        compressor: folder of the trained compressor.
+        volumes: all preprocessed volumes: scan_id, path.
+        shard: which part, from 0.
+        shards: number of parts.
+        settings: the volume that the compressor sees.
+        out: folder of the latents.
+        identity: of settings, inputs and code.
+        device: where the compressor works.
+
+    Raises:
+        UserError: unreadable volume, or latents outside half precision.
+    """
+    model = load(compressor).to(device)
+    paths = dict(zip(volumes["scan_id"], volumes["path"], strict=True))
+    scan_ids = in_shard(paths, shard, shards)
+    rows = {scan_id: row for row, scan_id in enumerate(scan_ids)}
+    made = shard_path(out, shard, shards, ".npy")
+    partial = made.with_name(f".partial-{made.name}")
+    if not partial.is_file():
+        forget(made)
+
+    def work(scan_id: str) -> None:
+        volume = torch.from_numpy(load_standardised(paths[scan_id], settings))
+        latent = _posterior(model, volume[None].to(device), scan_id)
+        array = _array(partial, (len(rows), *latent.shape))
+        array[rows[scan_id]] = latent
+        array.flush()
+
+    for _ in each_once(scan_ids, work, made, identity, f"encode shard {shard}"):
+        pass
+    if not scan_ids:  # fewer scans than shards
+        np.save(partial, np.zeros(0, np.float16))
+    partial.replace(made)
+    table = pd.DataFrame({"scan_id": scan_ids, "row": range(len(scan_ids))})
+    write_table(table, shard_path(out, shard, shards, ".tsv"))
+
+
+def _array(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """Map the shard's array, which is made with the first latent."""
+    if path.is_file():
+        array = np.lib.format.open_memmap(path, "r+")
+        if array.shape == shape:
+            return array
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(path, "w+", np.float16, shape)
+
+
+@torch.no_grad()
+def _posterior(model: Compressor, volume: torch.Tensor, scan_id: str) -> np.ndarray:
+    """Return posterior mean and standard deviation of one volume, float16 (2, C, d, h, w)."""
+    latent = torch.cat(model.encode(volume)).half().cpu().numpy()
+    if not np.isfinite(latent).all():
+        raise UserError(
+            f"{scan_id}: its latent does not fit half precision: train the compressor longer or "
+            "with a larger kl_weight"
+        )
+    return latent

@@ -1,0 +1,89 @@
+"""A trained denoiser on disk: its weights, and all that sampling needs to know beside them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wfdm.config.denoisers import RectifiedFlowSettings, UNetSettings
+from wfdm.data.metadata import Schema, Statistics, load_schema
+from wfdm.errors import UserError
+from wfdm.models.denoisers.unet import Denoiser
+from wfdm.models.weights import load_weights
+
+
+def build(network: UNetSettings, latent_channels: int) -> Denoiser:
+    """Return a denoiser with fresh weights, drawn from torch's global generator."""
+    return Denoiser(network, latent_channels, load_schema())
+
+
+def config_text(
+    name: str,
+    network: UNetSettings,
+    process: RectifiedFlowSettings,
+    modalities: Sequence[str],
+    statistics: Statistics,
+    latent_space: dict[str, Any],
+) -> str:
+    """Return the text of config.json.
+
+    Args:
+        name: of the denoiser; it is part of the seeds of its samples.
+        network: its architecture.
+        process: what it was trained for.
+        modalities: those that it was trained on, and so can make.
+        statistics: mean and standard deviation of each numeric metadata field.
+        latent_space: scale, shape and compressor of its latents, as JSON.
+    """
+    content = {
+        "kind": "denoiser",
+        "name": name,
+        "network": network.model_dump(mode="json"),
+        "process": process.model_dump(mode="json"),
+        "modalities": list(modalities),
+        "latent_space": latent_space,
+        "metadata_fields": fields_of(load_schema()),
+        "statistics": {key: list(pair) for key, pair in statistics.items()},
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json of a trained denoiser; `network` and `process` as settings.
+
+    Raises:
+        UserError: the folder holds none, or one of another metadata schema.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        fields = config["metadata_fields"]
+        config["network"] = UNetSettings.model_validate(config["network"])
+        config["process"] = RectifiedFlowSettings.model_validate(config["process"])
+        config["modalities"] = tuple(config["modalities"])
+        config["statistics"] = {name: tuple(pair) for name, pair in config["statistics"].items()}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the denoiser, or name another folder") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not describe a trained denoiser: {reason}") from None
+    if fields != fields_of(load_schema()):
+        raise UserError(f"{path}: was trained with another config/metadata.yaml; put that back")
+    return config
+
+
+def load(folder: Path) -> tuple[Denoiser, dict[str, Any]]:
+    """Load a trained denoiser (EMA weights) in eval mode, frozen, and its `read_config`.
+
+    Raises:
+        UserError: the folder holds none, or one of another metadata schema.
+    """
+    config = read_config(folder)
+    denoiser = build(config["network"], config["latent_space"]["shape"][0])
+    load_weights(denoiser, folder / "model.safetensors")
+    return denoiser.eval().requires_grad_(False), config
+
+
+def fields_of(schema: Schema) -> list[list[Any]]:
+    """Return what of the schema the weights depend on, as JSON: name, kind, values, width."""
+    return [[f.name, f.kind, list(f.values), f.embedding] for f in schema.fields]

@@ -1,0 +1,180 @@
+"""The conditional 3D U-Net of stage B (paper, 2.5.4-2.5.5), built from MONAI's blocks."""
+
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.nets.diffusion_model_unet import (
+    get_down_block,
+    get_mid_block,
+    get_timestep_embedding,
+    get_up_block,
+    zero_module,
+)
+from torch import Tensor, cat, nn
+
+from wfdm.config.denoisers import UNetSettings
+from wfdm.data.metadata import Schema
+from wfdm.data.table import MODALITIES
+from wfdm.models.denoisers.conditions import Conditions
+from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
+
+NORM_EPS = 1e-6  # MAISI's and the authors'
+TIME_SCALE = 1000.0  # the sinusoids' periods are made for times of 0 to 1000
+
+
+class Denoiser(nn.Module):
+    """Predict the velocity x0 - noise from a noisy latent, its time, modality and metadata.
+
+    With the default settings the U-Net is the size of the authors' (180,402,308 parameters next
+    to the metadata encoder's).
+
+    Args:
+        settings: levels, attention, widths.
+        latent_channels: channels of the latent, C.
+        schema: the metadata fields.
+    """
+
+    def __init__(self, settings: UNetSettings, latent_channels: int, schema: Schema) -> None:
+        super().__init__()
+        first, width = settings.channels[0], 4 * settings.channels[0]
+        self.settings = settings
+        # 2.5.5, time and target modality: two embeddings of one width, added.
+        self.time_embed = nn.Sequential(nn.Linear(first, width), nn.SiLU(), nn.Linear(width, width))
+        self.modality_embedding = nn.Embedding(len(MODALITIES), width)
+        # 2.5.5, metadata: e_meta, projected to the embedding width and concatenated. Where the
+        # widths agree the encoder's last linear layer is the projection (as in the authors' code).
+        self.metadata_encoder = MetadataEncoder(schema, settings.metadata_width)
+        agree = settings.metadata_width == width
+        self.metadata_projection = (
+            nn.Identity() if agree else nn.Linear(settings.metadata_width, width)
+        )
+        # 2.5.4, the denoising network over the scaled latent z_t.
+        self.conv_in = _convolution(latent_channels, first)
+        self.down_blocks = _down_blocks(settings, 2 * width)
+        self.middle_block = _middle_block(settings, 2 * width)
+        self.up_blocks = _up_blocks(settings, 2 * width)
+        self.out = nn.Sequential(
+            nn.GroupNorm(settings.norm_groups, first, eps=NORM_EPS),
+            nn.SiLU(),
+            zero_module(_convolution(first, latent_channels)),
+        )
+        self._start_as_minus_z(min(latent_channels, first // 2))
+
+    @torch.no_grad()
+    def _start_as_minus_z(self, channels: int) -> None:
+        """Begin with the velocity -z, up to the size of z, whatever the conditions.
+
+        For pure noise, z_1, the velocity is x0 - z_1: so the noise already passes through, and
+        what is left to learn is x0 (our choice: initial values are not published). z travels with
+        both signs from the input convolution through the outermost skip connection, because
+        SiLU(a) - SiLU(-a) = a; every block adds nothing at first.
+        """
+        net: Any = self  # MONAI's layers carry no types
+        conv_in, conv_out = net.conv_in.conv, net.out[-1].conv
+        skip = net.up_blocks[-1].resnets[-1].skip_connection.conv
+        from_input = skip.in_channels - conv_in.out_channels  # where conv_in's output arrives
+        middle = (1, 1, 1)
+        for row in range(2 * channels):
+            for conv in (conv_in, skip):
+                conv.weight[row], conv.bias[row] = 0, 0
+            sign = 1 - 2 * (row % 2)
+            conv_in.weight[row, row // 2][middle] = sign
+            skip.weight[row, from_input + row] = 1
+            conv_out.weight[row // 2, row][middle] = -sign
+
+    def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
+        """Return the vector injected into every block, (B, 8 * channels[0]) (paper, 2.5.5)."""
+        sinusoids = get_timestep_embedding(TIME_SCALE * t, self.settings.channels[0])
+        embedded = self.time_embed(sinusoids) + self.modality_embedding(conditions.modality)
+        coded = self.metadata_encoder(conditions.values, conditions.mask)
+        return cat([embedded, self.metadata_projection(coded)], dim=1)
+
+    def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
+        """Return the velocity, shaped as `z`.
+
+        Args:
+            z: (B, C, d, h, w) noisy scaled latent; each side divides by 2 ** (levels - 1).
+            t: (B,) float time in [0, 1]; 0 is data, 1 is noise.
+            conditions: modality and metadata of each item.
+        """
+        embedding = self.condition(t, conditions)
+        h = self.conv_in(z)
+        skips = [h]
+        for block in self.down_blocks:
+            h, outputs = block(hidden_states=h, temb=embedding)
+            skips += outputs
+        h = self.middle_block(hidden_states=h, temb=embedding)
+        for block in self.up_blocks:
+            used = self.settings.res_blocks + 1
+            h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=embedding)
+            del skips[-used:]
+        return self.out(h)
+
+
+def _convolution(inputs: int, outputs: int) -> Convolution:
+    return Convolution(3, inputs, outputs, strides=1, kernel_size=3, padding=1, conv_only=True)
+
+
+def _options(settings: UNetSettings, embedding: int) -> dict[str, Any]:
+    """What all blocks share; MAISI's choices where the settings leave none.
+
+    "Flash" selects torch's scaled_dot_product_attention, which never holds the matrix of tokens
+    by tokens and runs on CPU too.
+    """
+    return {
+        "spatial_dims": 3,
+        "temb_channels": embedding,
+        "norm_num_groups": settings.norm_groups,
+        "norm_eps": NORM_EPS,
+        "num_head_channels": settings.head_channels,
+        "transformer_num_layers": 1,
+        "cross_attention_dim": None,
+        "include_fc": True,
+        "use_flash_attention": True,
+    }
+
+
+def _down_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
+    channels = settings.channels
+    last = len(channels) - 1
+    return nn.ModuleList(
+        get_down_block(
+            in_channels=channels[max(level - 1, 0)],
+            out_channels=channels[level],
+            num_res_blocks=settings.res_blocks,
+            add_downsample=level < last,
+            resblock_updown=True,
+            with_attn=settings.attention[level],
+            with_cross_attn=False,
+            **_options(settings, embedding),
+        )
+        for level in range(len(channels))
+    )
+
+
+def _middle_block(settings: UNetSettings, embedding: int) -> nn.Module:
+    return get_mid_block(
+        in_channels=settings.channels[-1],
+        with_conditioning=False,
+        **_options(settings, embedding),
+    )
+
+
+def _up_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
+    channels = settings.channels
+    last = len(channels) - 1
+    return nn.ModuleList(
+        get_up_block(
+            in_channels=channels[max(level - 1, 0)],
+            prev_output_channel=channels[min(level + 1, last)],
+            out_channels=channels[level],
+            num_res_blocks=settings.res_blocks + 1,  # one more skip: the level's own input
+            add_upsample=level > 0,
+            resblock_updown=True,
+            with_attn=settings.attention[level],
+            with_cross_attn=False,
+            **_options(settings, embedding),
+        )
+        for level in range(last, -1, -1)
+    )

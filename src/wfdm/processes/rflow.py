@@ -1,0 +1,65 @@
+"""Rectified flow: straight paths between data (t = 0) and noise (t = 1), and their velocity.
+
+The paper's final process (2.5.4, 3.3). Every function takes the settings, so that another process
+can stand in its place.
+"""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from wfdm.config.denoisers import RectifiedFlowSettings
+
+
+def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Return x_t = (1 - t) x0 + t noise.
+
+    Args:
+        x0: (B, ...) data.
+        noise: (B, ...) unit noise.
+        t: (B,) times in [0, 1].
+    """
+    t = t.reshape(-1, *[1] * (x0.dim() - 1))
+    return (1 - t) * x0 + t * noise
+
+
+def target(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """Return what the denoiser learns: the velocity v = x0 - noise, the same at every t."""
+    return x0 - noise
+
+
+def training_times(
+    uniform: Tensor, latent_shape: tuple[int, ...], settings: RectifiedFlowSettings
+) -> Tensor:
+    """Return the times of a training batch from `uniform` draws in [0, 1], shifted."""
+    return time_shift(uniform, spatial_voxels(latent_shape), settings.reference_voxels)
+
+
+def sampling_times(
+    steps: int, latent_shape: tuple[int, ...], settings: RectifiedFlowSettings
+) -> Tensor:
+    """Return the `steps` + 1 times of a sampler, float64, from 1 down to 0, shifted."""
+    even = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    return time_shift(even, spatial_voxels(latent_shape), settings.reference_voxels)
+
+
+def time_shift(t: Tensor, voxels: int, reference_voxels: int) -> Tensor:
+    """Return t' = r t / (1 + (r - 1) t) with r = (voxels / reference_voxels) ** (1 / 3).
+
+    Large latents need more noise to hide the same structure, so times move towards 1 for them.
+    `voxels` counts spatial voxels, without channels, in training and in sampling alike. (The
+    authors' code counts channels too when it samples: r is 2.36 there, 1.49 in training.)
+
+    Args:
+        t: times in [0, 1], any shape; the result keeps dtype and device.
+        voxels: spatial voxels of the latent.
+        reference_voxels: spatial voxels of a latent whose times are not moved.
+    """
+    r = (voxels / reference_voxels) ** (1 / 3)
+    return r * t / (1 + (r - 1) * t)
+
+
+def spatial_voxels(latent_shape: tuple[int, ...]) -> int:
+    """Return the number of spatial voxels of a latent of shape (C, d, h, w)."""
+    return prod(latent_shape[1:])

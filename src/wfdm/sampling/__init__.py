@@ -1,1 +1,0 @@
-"""Sampling: schedules and samplers as pure functions, and the generation of volumes."""

@@ -1,0 +1,115 @@
+"""What the workflow asks before anything runs: settings, code, which files are there."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import defaultdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wfdm.provenance.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wfdm.config.compressors import CompressorSettings
+    from wfdm.config.study import Study
+
+
+def settings_of(study: Study, stage: str, **names: str) -> str:
+    """Return the settings of a stage as one line of JSON; `names` say of which row."""
+    module = import_module(f"wfdm.stages.{stage}")
+    return module.Settings.of(study, **names).model_dump_json()
+
+
+def code_of(stage: str, *implementations: str) -> str:
+    """Return the code fingerprint of a stage that works with these implementations."""
+    return fingerprint(f"wfdm.stages.{stage}", *implementations)
+
+
+def placed(study: Study) -> tuple[Mapping[str, CompressorSettings], dict[str, str]]:
+    """Return the compressors that can be used, and {name: missing file} of the others.
+
+    Rows of table 3 with published weights are optional: without the file the row is left out.
+    """
+    from wfdm.data.assets import find
+
+    absent = {
+        name: path
+        for name, compressor in study.compressors.items()
+        if compressor.pretrained
+        and not Path(path := f"{study.assets}/{find(compressor.pretrained).file}").is_file()
+    }
+    present = {name: row for name, row in study.compressors.items() if name not in absent}
+    return present, absent
+
+
+def missing_source(study: Study) -> str | None:
+    """Return what to place where for the first source whose data is not there, if there is one."""
+    from wfdm.config.cohort import PhantomSource
+
+    for source in study.sources:
+        if not isinstance(source, PhantomSource) and not Path(source.path).expanduser().exists():
+            return (
+                f"No data at {source.path}: place the raw scans there (BIDS: one dataset, or one "
+                "folder per dataset) or a BrainScape checkout, or edit 'sources' in your "
+                "configuration."
+            )
+    return None
+
+
+def listings(study: Study) -> list[str]:
+    """Return a digest of what describes each source's scans, so that new data is noticed."""
+    from wfdm.data.index import files_digest
+
+    return [files_digest(source) for source in study.sources]
+
+
+def raw_stamps(study: Study, scans: Path) -> dict[int, str]:
+    """Return a digest per shard of its raw files (path, state, size, time) and its exclusions.
+
+    It is one of the parameters of preprocessing, so that a changed file or exclusion makes that
+    shard's job run, which then redoes what changed. Phantoms are left out: their shards are inputs.
+
+    Raises:
+        FileNotFoundError: the scan table is not made yet; Snakemake then asks again when it is.
+        UserError: the exclusion file is wrong.
+    """
+    from wfdm.config.cohort import PhantomSource
+
+    sources = (source for source in study.sources if isinstance(source, PhantomSource))
+    phantoms = frozenset(dataset.name for source in sources for dataset in source.datasets)
+    made = scans.stat().st_mtime_ns
+    return _raw_stamps(scans, made, phantoms, study.quality.exclusions, study.shards)
+
+
+@functools.lru_cache(maxsize=1)
+def _raw_stamps(
+    scans: Path, made: int, phantoms: frozenset[str], exclusions: str, shards: int
+) -> dict[int, str]:
+    from wfdm.data.exclusions import read_exclusions, session_of
+    from wfdm.data.shards import shard_of
+    from wfdm.data.table import IDENTITY, read_table, rows_of
+
+    excluded = set(read_exclusions(exclusions))
+    lines: dict[int, list[str]] = defaultdict(list)
+    for row in rows_of(read_table(scans)[list(IDENTITY)]):
+        key = session_of(row)
+        shard = shard_of(key, shards)
+        kept = "" if {row["scan_id"], key} & excluded else "used"
+        file = "" if row["dataset"] in phantoms else _stamp(Path(row["path"]))
+        lines[shard].append(f"{row['scan_id']}\t{row['path']}\t{row['state']}\t{kept}\t{file}\n")
+    return {
+        shard: hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
+        for shard, found in lines.items()
+    }
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,42 @@
+"""Which scans a stage works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wfdm.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def split_volumes(volumes: Path, splits: Path) -> pd.DataFrame:
+    """Return the table of volumes with each one's person and split."""
+    from wfdm.data.split_table import read_splits
+    from wfdm.data.table import read_table, with_split
+
+    return with_split(read_table(volumes), read_splits(splits))
+
+
+def of_shard(volumes: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """Return the volumes of one shard, in the order of scan_id."""
+    from wfdm.data.shards import in_shard
+
+    mine = in_shard(volumes["scan_id"], shard, shards)
+    return volumes.set_index("scan_id", drop=False).loc[mine].reset_index(drop=True)
+
+
+def test_volumes(volumes: Path, splits: Path, shard: int, shards: int) -> pd.DataFrame:
+    """Return the test scans of one shard.
+
+    Raises:
+        UserError: the study has no test scan at all.
+    """
+    table = split_volumes(volumes, splits)
+    test = table[table["split"] == "test"]
+    if test.empty:
+        raise UserError(
+            f"{splits}: there is no test scan; add people, or change the split's shares"
+        )
+    return of_shard(test, shard, shards)

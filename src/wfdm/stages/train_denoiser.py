@@ -1,0 +1,77 @@
+"""Train a denoiser (stage B), or continue a training that was interrupted.
+
+A conditional U-Net learns the velocity of the process on scaled latents; an exponential moving
+average of its weights is judged and kept (paper, 2.5.4-2.5.6).
+"""
+
+from typing import Any
+
+from wfdm.config.reads import reads
+from wfdm.provenance.records import recorded
+from wfdm.stages.arguments import (
+    Latents,
+    Out,
+    Scans,
+    Splits,
+    Start,
+    Statistics,
+    Threads,
+    Workers,
+)
+from wfdm.stages.inputs import weights_of
+
+Settings = reads(
+    "seed",
+    "{denoiser}",
+    "denoisers.{denoiser}.network",
+    "denoisers.{denoiser}.process",
+    "denoisers.{denoiser}.training",
+)
+
+
+def run(
+    settings: Any,
+    latents: Latents,
+    scans: Scans,
+    splits: Splits,
+    statistics: Statistics,
+    out: Out,
+    threads: Threads = 1,
+    workers: Workers = 0,
+    from_: Start = None,
+) -> None:
+    """Write the folder of a denoiser: weights, configuration, history, resumable state."""
+    from wfdm.data.metadata import load_schema, read_statistics
+    from wfdm.data.split_table import read_splits
+    from wfdm.data.table import read_scans, read_table, with_split
+    from wfdm.models.denoisers.folder import fields_of
+    from wfdm.training.denoiser import Task, train_denoiser
+
+    index = latents.with_name("index.tsv")
+    start = weights_of(from_)
+    inputs = [latents, index, scans, splits, statistics, *filter(None, [start])]
+    implementations = [settings.network.implementation, settings.process.implementation]
+    task = Task(
+        name=settings.denoiser,
+        seed=settings.seed,
+        network=settings.network,
+        process=settings.process,
+        training=settings.training,
+    )
+    with recorded("train-denoiser", out, settings, inputs, implementations) as record:
+        # A part of the settings that has a file of its own.
+        record.numbers["metadata_fields"] = fields_of(load_schema())
+        table = read_scans(scans).drop(columns="person")
+        encoded = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+        record.results = train_denoiser(
+            task,
+            latents.parent,
+            with_split(encoded, read_splits(splits)),
+            read_statistics(statistics),
+            out.parent,
+            threads,
+            workers,
+            record.identity,
+            start,
+        )
+        record.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]
