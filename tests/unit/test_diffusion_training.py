@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.stage_b import LATENT, cohort, encode_all
+from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_task
 from tests.unit.stage_b import train as trained
+from wfdm.config.denoisers import RectifiedFlowSettings
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.models.denoisers.folder import load, read_config
 from wfdm.seeds import seed_for
 from wfdm.training import ema
-from wfdm.training.denoiser import BalancedDraws, StageB, balanced_weights
+from wfdm.training.denoiser import BalancedDraws, StageB, balanced_weights, train_denoiser
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 
@@ -92,9 +94,14 @@ def test_warm_up_forgets_the_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("loss, power", [("l1", 1), ("l2", 2)])
-def test_untrained_loss_is_that_of_minus_z(loss: str, power: int, latents: Path, tmp_path: Path):
-    """A fresh denoiser answers -z over its size; the loss compares that with x0 - noise."""
-    out = trained(latents, tmp_path, steps=1, learning_rate=1e-9, loss=loss, validation_scans=1)
+@pytest.mark.parametrize("linear", [True, False])
+def test_untrained_loss_is_that_of_the_linear_answer(
+    loss: str, power: int, linear: bool, latents: Path, tmp_path: Path
+) -> None:
+    """A fresh network says zero: what is left is c(t) z, or nothing, against x0 - noise."""
+    task = training_task(steps=1, learning_rate=1e-9, loss=loss, validation_scans=1)
+    task = replace(task, process=RectifiedFlowSettings(linear_answer=linear))
+    train_denoiser(task, latents, cohort(), STATISTICS, tmp_path, 1, 0, "identity")
     r = (8**3 / 32768) ** (1 / 3)  # half time, shifted for the latent's 8 x 8 x 8 voxels
     t = 0.5 * r / (1 + 0.5 * (r - 1))
     scans, expected = cohort(), []
@@ -103,9 +110,9 @@ def test_untrained_loss_is_that_of_minus_z(loss: str, power: int, latents: Path,
         own = torch.Generator().manual_seed(seed_for(7, "validation", name))
         noise = torch.randn((1, *x0.shape), generator=own)[0]
         z = (1 - t) * x0 + t * noise
-        answer = -z / z.square().mean((1, 2, 3), keepdim=True).sqrt()
+        answer = linear * (1 - 2 * t) / ((1 - t) ** 2 + t**2) * z
         expected.append(float((answer - (x0 - noise)).abs().pow(power).mean()))
-    assert min(abs(validation_losses(out)[0] - value) for value in expected) < 1e-3
+    assert min(abs(validation_losses(tmp_path)[0] - value) for value in expected) < 1e-3
 
 
 def test_it_learns(latents: Path, tmp_path: Path) -> None:

@@ -25,7 +25,14 @@ from wfdm.generators.latent_diffusion import LatentDiffusion, start_noise
 from wfdm.generators.protocol import Generator
 from wfdm.generators.write import sidecar, write_samples
 from wfdm.models.haar import inverse
-from wfdm.processes.rflow import noised, sampling_times, target, time_shift, training_times
+from wfdm.processes.rflow import (
+    noised,
+    predicted,
+    sampling_times,
+    target,
+    time_shift,
+    training_times,
+)
 from wfdm.processes.samplers import euler
 from wfdm.stages import sample_test
 
@@ -77,6 +84,21 @@ def test_the_target_is_minus_the_paths_derivative() -> None:
     t, h = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), 1e-5
     slope = (noised(x0, noise, t + h) - noised(x0, noise, t - h)) / (2 * h)
     torch.testing.assert_close(target(x0, noise, t), -slope, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_the_linear_answer_is_the_best_one(t: float) -> None:
+    """NumPy's least squares on a million pairs of unit-variance data and noise."""
+    rng = np.random.default_rng(0)
+    x0, noise = rng.standard_normal((2, 1_000_000))
+    noisy = (1 - t) * x0 + t * noise
+    (slope,), (squares,), *_ = np.linalg.lstsq(noisy[:, None], x0 - noise, rcond=None)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    time = torch.tensor([t], dtype=torch.float64)
+    assert float(predicted(0 * one, one, time, RFLOW)) == pytest.approx(slope, abs=0.005)
+    assert squares / 1e6 == pytest.approx(1 / ((1 - t) ** 2 + t**2), rel=0.01)
+    off = RectifiedFlowSettings(linear_answer=False)
+    assert float(predicted(0 * one, one, time, off)) == 0
 
 
 def test_training_and_sampling_share_their_times() -> None:
@@ -309,3 +331,28 @@ def test_metadata_that_the_schema_does_not_know_is_told(generator: LatentDiffusi
     with pytest.raises(UserError, match="sex is 'maybe'"):
         sidecar(request, {}, CODE)
     assert "sex" in load_schema().names
+
+
+def test_finished_volumes_are_written_once_each(study: Path, tmp_path: Path) -> None:
+    """Two files of one name in two folders; the sidecar claims nothing that nobody checked."""
+    lines = ["modality\tpath"]
+    for value, place in enumerate(("a", "b"), start=1):
+        volume = np.full((4, 5, 6), float(value), np.float32)
+        volume[0, 0, 0] = 0
+        (tmp_path / place).mkdir()
+        nib.save(nib.Nifti1Image(volume, np.diag([2.0, 2, 2, 1])), tmp_path / place / "x.nii")
+        lines.append(f"T1w\t{place}/x.nii")
+    table = tmp_path / "table.tsv"
+    table.write_text("\n".join(lines) + "\n")
+    made = {"kind": "folder", "table": str(table)}
+    settings = sample_test.Settings.parse(json.dumps({"seed": 7, "generator": "t", "made": made}))
+    tables = [study / f"{name}.tsv" for name in ("scans", "splits", "volumes")]
+    found = []
+    for shard in range(2):
+        file = tmp_path / "made" / f"shard-{shard:04d}-of-0002.tsv"
+        sample_test.run(settings, *tables, shard, 2, file, source=table)
+        found += read_table(file)["path"].tolist()
+    assert sorted(float(nib.load(path).get_fdata().max()) for path in found) == [1.0, 2.0]
+    told = json.loads(Path(found[0].replace(".nii.gz", ".json")).read_text())
+    assert told["Synthetic"] is True and "SkullStripped" not in told and "Space" not in told
+    assert told["SourceSHA256"] and told["Sources"][0].endswith("x.nii")

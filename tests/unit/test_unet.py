@@ -50,18 +50,11 @@ def conditions(count: int = 2) -> Conditions:
     return Conditions(torch.arange(count) % 4, *parts)
 
 
-@pytest.mark.parametrize("first, groups", [(8, 4), (16, 4), (16, 8)])
-def test_a_fresh_denoiser_passes_the_noise_through(first: int, groups: int) -> None:
-    settings = SMALL.model_copy(update={"channels": (first, 16, 16), "norm_groups": groups})
-    denoiser = Denoiser(settings, LATENT[0], load_schema()).eval()
-    noise = torch.randn((2, *LATENT), generator=torch.Generator().manual_seed(1))
+def test_a_fresh_denoiser_says_nothing() -> None:
+    """So a training starts from the best linear answer, which the process adds."""
+    denoiser = Denoiser(SMALL, LATENT[0], load_schema()).eval()
     with torch.no_grad():
-        velocity = denoiser(noise, TIMES, conditions())
-    groups_of = 1 if first // groups == 2 else 2  # latent channels that are normalised as one
-    size = noise.unflatten(1, (-1, groups_of)).square().mean((2, 3, 4, 5), keepdim=True).sqrt()
-    assert torch.allclose(
-        velocity, -(noise.unflatten(1, (-1, groups_of)) / size).flatten(1, 2), atol=1e-4
-    )
+        assert not denoiser(torch.randn(2, *LATENT), TIMES, conditions()).any()
 
 
 @pytest.mark.parametrize("width", [256, 128])

@@ -263,6 +263,12 @@ class CompressorTraining(Section):
     ema_decay: Fraction | None = Field(
         None, description="moving average of the weights, then judged and kept; the authors: none"
     )
+    start_from: str | None = Field(
+        None,
+        description="weights to begin with: a trained model's folder, or a safetensors file; null: "
+        "fresh ones",
+        json_schema_extra=NO_NUMBERS,
+    )
     validate_every: Positive = Field(
         5000, description="our choice: steps; also when the state is kept"
     )

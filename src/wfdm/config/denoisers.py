@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from wfdm.config.base import Fraction, Positive, Rate, Section
+from wfdm.config.base import NO_NUMBERS, Fraction, Positive, Rate, Section
 
 
 class UNetSettings(Section):
@@ -55,6 +55,11 @@ class RectifiedFlowSettings(Section):
     reference_voxels: Positive = Field(
         32768, description="latent voxels with no time shift (authors' code: 32**3)"
     )
+    linear_answer: bool = Field(
+        True,
+        description="our choice: the network learns what the best linear answer to unit-variance "
+        "data leaves; false: all of the velocity, as the authors' does",
+    )
 
 
 class DenoiserTraining(Section):
@@ -73,6 +78,12 @@ class DenoiserTraining(Section):
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "bf16-mixed", description="our choice: float range without loss scaling"
+    )
+    start_from: str | None = Field(
+        None,
+        description="weights to begin with: a trained model's folder, or a safetensors file; null: "
+        "fresh ones",
+        json_schema_extra=NO_NUMBERS,
     )
     validate_every: Positive = Field(
         5000, description="our choice: steps; also when the state is kept"

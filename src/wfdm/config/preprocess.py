@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wfdm.config.base import Fraction, Rate, Section
+from wfdm.config.base import Fraction, Percentiles, Rate, Section
 
 Fold = Annotated[int, Field(ge=0, le=4)]
 
@@ -60,7 +60,7 @@ class PreprocessSettings(Section):
         description="what the percentiles run over: the masked volume with its zero background "
         "(BrainScape), or the brain's voxels alone",
     )
-    percentiles: tuple[Fraction, Annotated[float, Field(gt=0, le=100)]] = Field(
+    percentiles: Percentiles = Field(
         (0.1, 99.9), description="mapped to 0 and 1 (BrainScape)"
     )
 

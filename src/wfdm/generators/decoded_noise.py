@@ -8,7 +8,7 @@ from typing import Any
 from wfdm.config.cohort import Modality
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
-from wfdm.generators.latent_diffusion import decode, default_device, start_noise
+from wfdm.generators.latent_diffusion import SPACE, decode, default_device, start_noise
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace, read_space
@@ -30,6 +30,8 @@ class DecodedNoise:
             "Seed": seed,
             "ModelSHA256": {"compressor": self.space.compressor_sha256},
             "LatentScale": self.space.scale,
+            "SkullStripped": True,
+            "Space": SPACE,
         }
 
     def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:

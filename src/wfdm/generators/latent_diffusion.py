@@ -29,6 +29,7 @@ from wfdm.seeds import seed_for
 # each is denoised beside a copy of itself: torch's fast 3D convolutions start at two items, and
 # two are done sooner than one.
 CPU_COPIES = 2
+SPACE = "SRI24"  # of the volumes that the compressors were trained on
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class LatentDiffusion:
             "Seed": seed,
             "ModelSHA256": dict(self.digests),
             "LatentScale": self.space.scale,
+            "SkullStripped": True,
+            "Space": SPACE,
         }
 
     def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:
@@ -93,10 +96,14 @@ class LatentDiffusion:
         conditions = Conditions.of([request.modality], [request.metadata], self.statistics)
         told = conditions.to(self.device).repeated(copies)
 
-        def velocity(state: Tensor, t: float) -> Tensor:
-            return self.denoiser(state, state.new_full((copies,), t), told)
-
         process = import_module(self.process.implementation)
+
+        def velocity(state: Tensor, t: float) -> Tensor:
+            times = state.new_full((copies,), t)
+            return process.predicted(
+                self.denoiser(state, times, told), state, times, self.process
+            )
+
         times = process.sampling_times(self.steps, self.space.shape, self.process)
         start = noise.to(self.device)[None].repeat_interleave(copies, 0)
         return SAMPLERS[self.sampler](velocity, start, times)[0]

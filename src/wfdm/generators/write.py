@@ -11,7 +11,6 @@ from wfdm.data.volumes import write_nifti
 from wfdm.generators.protocol import Generator, Request, Sample
 from wfdm.log import progress
 
-SPACE = "SRI24"
 DESCRIPTION = b"SYNTHETIC: made by WFDM"
 
 
@@ -64,8 +63,6 @@ def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str
         "SampleName": request.name,
         **made_by,
         "CodeSHA256": code,
-        "SkullStripped": True,
-        "Space": SPACE,
     }
 
 

@@ -29,6 +29,27 @@ def target(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return x0 - noise
 
 
+def predicted(
+    output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings
+) -> Tensor:
+    """Return the velocity that a network's `output` stands for.
+
+    With `linear_answer` it is output + c(t) x_t, where c(t) = (1 - 2t) / ((1 - t)^2 + t^2) makes
+    c(t) x_t the best linear answer E[v x_t] / E[x_t^2] x_t to data of zero mean and unit variance:
+    a network that says nothing starts from a loss of 1 / ((1 - t)^2 + t^2), instead of 2.
+
+    Args:
+        output: (B, ...) of the network.
+        noisy: (B, ...) x_t.
+        t: (B,) times in [0, 1].
+        settings: of the process.
+    """
+    if not settings.linear_answer:
+        return output
+    t = t.reshape(-1, *[1] * (noisy.dim() - 1))
+    return output + (1 - 2 * t) / ((1 - t) ** 2 + t**2) * noisy
+
+
 def training_times(
     uniform: Tensor, latent_shape: tuple[int, ...], settings: RectifiedFlowSettings
 ) -> Tensor:

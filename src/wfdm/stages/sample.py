@@ -35,9 +35,9 @@ def run(
     metadata = _metadata(age, sex, field or [])  # refused before anything heavy is imported
 
     from wfdm.data.paths import volume_name
-    from wfdm.generators.latent_diffusion import load
+    from wfdm.generators.latent_diffusion import SPACE, load
     from wfdm.generators.protocol import Request
-    from wfdm.generators.write import SPACE, write_samples
+    from wfdm.generators.write import write_samples
     from wfdm.processes.samplers import SAMPLERS
     from wfdm.provenance.fingerprints import fingerprint
 

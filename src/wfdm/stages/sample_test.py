@@ -7,6 +7,7 @@ its volumes, without regard to the test scans.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,11 +96,11 @@ def _requests(
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, rows_of, with_split
     from wfdm.generators.folder import FinishedVolumes
+    from wfdm.generators.latent_diffusion import SPACE
     from wfdm.generators.protocol import Request
-    from wfdm.generators.write import SPACE
 
     if isinstance(generator, FinishedVolumes):
-        return {out / each.modality / Path(each.name).name: each for each in generator.requests()}
+        return {_path_of_finished(out, each): each for each in generator.requests()}
     table = read_scans(scans).drop(columns="person")
     real = table[table["scan_id"].isin(read_table(volumes)["scan_id"])]
     joined = with_split(real, read_splits(splits))
@@ -111,3 +112,10 @@ def _requests(
             metadata = {field: row[field] for field in load_schema().names}
             found[path] = Request(row["scan_id"], row["modality"], metadata)
     return found
+
+
+def _path_of_finished(out: Path, request: Request) -> Path:
+    """Return where a finished volume is written: files of one name in two folders stay apart."""
+    stem = Path(request.name).name.split(".nii")[0]
+    unique = sha256(request.name.encode()).hexdigest()[:8]
+    return out / request.modality / f"{stem}_{unique}.nii.gz"

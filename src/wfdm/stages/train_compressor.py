@@ -46,7 +46,8 @@ def run(
     chosen = settings.training.perceptual.assets if settings.training else []
     assets = [*chosen, *filter(None, [settings.pretrained])]
     weights = [*(perceptual or []), *filter(None, [pretrained])]
-    start = weights_of(from_)
+    chosen_start = settings.training.start_from if settings.training else None
+    start = weights_of(from_ or chosen_start)
     inputs = [volumes, splits, *verified(assets, weights), *filter(None, [start])]
     files = Files(out.parent, perceptual or [], pretrained, cache, cache_mb, start)
     task = Task(

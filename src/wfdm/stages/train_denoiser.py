@@ -48,7 +48,7 @@ def run(
     from wfdm.training.denoiser import Task, train_denoiser
 
     index = latents.with_name("index.tsv")
-    start = weights_of(from_)
+    start = weights_of(from_ or settings.training.start_from)
     inputs = [latents, index, scans, splits, statistics, *filter(None, [start])]
     implementations = [settings.network.implementation, settings.process.implementation]
     task = Task(

@@ -223,8 +223,10 @@ class StageB:
     def _loss(self, model: nn.Module, batch: Batch, uniform: Tensor, noise: Tensor) -> Tensor:
         z, conditions = batch["z"], Conditions.from_dict(batch)
         t = self.process.training_times(uniform, self.latent_shape, self.task.process)
-        predicted = model(self.process.noised(z, noise, t), t, conditions)
-        return self.loss(predicted.float(), self.process.target(z, noise, t))
+        noisy = self.process.noised(z, noise, t)
+        output = model(noisy, t, conditions).float()
+        predicted = self.process.predicted(output, noisy, t, self.task.process)
+        return self.loss(predicted, self.process.target(z, noise, t))
 
 
 def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:

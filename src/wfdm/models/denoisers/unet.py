@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from monai.networks.blocks import Convolution
 from monai.networks.nets.diffusion_model_unet import (
     get_down_block,
@@ -24,7 +23,7 @@ TIME_SCALE = 1000.0  # the sinusoids' periods are made for times of 0 to 1000
 
 
 class Denoiser(nn.Module):
-    """Predict the velocity x0 - noise from a noisy latent, its time, modality and metadata.
+    """Answer a noisy latent, its time, modality and metadata; what for, the process says.
 
     With the default settings the U-Net is the size of the authors' (180,402,308 parameters next
     to the metadata encoder's).
@@ -59,29 +58,6 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             zero_module(_convolution(first, latent_channels)),
         )
-        self._start_as_minus_z(min(latent_channels, first // 2))
-
-    @torch.no_grad()
-    def _start_as_minus_z(self, channels: int) -> None:
-        """Begin with the velocity -z, up to the size of z, whatever the conditions.
-
-        For pure noise, z_1, the velocity is x0 - z_1: so the noise already passes through, and
-        what is left to learn is x0 (our choice: initial values are not published). z travels with
-        both signs from the input convolution through the outermost skip connection, because
-        SiLU(a) - SiLU(-a) = a; every block adds nothing at first.
-        """
-        net: Any = self  # MONAI's layers carry no types
-        conv_in, conv_out = net.conv_in.conv, net.out[-1].conv
-        skip = net.up_blocks[-1].resnets[-1].skip_connection.conv
-        from_input = skip.in_channels - conv_in.out_channels  # where conv_in's output arrives
-        middle = (1, 1, 1)
-        for row in range(2 * channels):
-            for conv in (conv_in, skip):
-                conv.weight[row], conv.bias[row] = 0, 0
-            sign = 1 - 2 * (row % 2)
-            conv_in.weight[row, row // 2][middle] = sign
-            skip.weight[row, from_input + row] = 1
-            conv_out.weight[row // 2, row][middle] = -sign
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
         """Return the vector injected into every block, (B, 8 * channels[0]) (paper, 2.5.5)."""
@@ -91,7 +67,7 @@ class Denoiser(nn.Module):
         return cat([embedded, self.metadata_projection(coded)], dim=1)
 
     def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
-        """Return the velocity, shaped as `z`.
+        """Return the answer, shaped as `z`; a fresh network answers zero.
 
         Args:
             z: (B, C, d, h, w) noisy scaled latent; each side divides by 2 ** (levels - 1).
