@@ -18,7 +18,7 @@ from wfdm.config.denoisers import RectifiedFlowSettings
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.models.denoisers.folder import load, read_config
-from wfdm.seeds import seed_for
+from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import ema
 from wfdm.training.denoiser import BalancedDraws, StageB, balanced_weights, train_denoiser
 
@@ -107,7 +107,7 @@ def test_untrained_loss_is_that_of_the_linear_answer(
     scans, expected = cohort(), []
     for name in scans.loc[scans["split"] == "validation", "scan_id"]:
         x0 = torch.from_numpy(Latents(latents).scaled_mean(name))
-        own = torch.Generator().manual_seed(seed_for(7, "validation", name))
+        own = torch_generator(seed_for(7, "validation", name))
         noise = torch.randn((1, *x0.shape), generator=own)[0]
         z = (1 - t) * x0 + t * noise
         answer = linear * (1 - 2 * t) / ((1 - t) ** 2 + t**2) * z

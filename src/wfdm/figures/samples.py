@@ -23,7 +23,8 @@ def figure3(
     """Draw one real test scan per modality and what each generator made for it.
 
     A sample is shown in a row when it was generated with the modality and metadata of that
-    row's scan; a generator without such a sample has an empty cell.
+    row's scan. A generator that was not asked for it shows another sample of the modality, the
+    first by seed; one without that modality has an empty cell.
 
     Args:
         generators: samples (columns scan_id, modality, path) of each generator by its label.
@@ -39,15 +40,20 @@ def figure3(
     cells = []
     for modality in MODALITIES:
         scan = panels.choose(volumes, modality, seed)
-        key = None if scan is None else scan["scan_id"]
-        sources = (volumes, *generators.values())
-        cells.append([_slice(source, key, settings) for source in sources])
+        chosen = [scan, *(_sample_for(scan, found, modality, seed) for found in generators.values())]
+        cells.append([_slice(each, settings) for each in chosen])
     note = "Real: test scans. All other columns are synthetic, made for that scan's metadata."
     return panels.draw(cells, list(MODALITIES), ["Real", *generators], note, stem, dpi)
 
 
-def _slice(scans: pd.DataFrame, scan_id: str | None, settings: VolumeSettings) -> np.ndarray | None:
-    found = scans[scans["scan_id"] == scan_id]
-    if found.empty:
+def _sample_for(
+    scan: pd.Series | None, samples: pd.DataFrame, modality: str, seed: int
+) -> pd.Series | None:
+    if scan is None:
         return None
-    return panels.axial(load_standardised(found.iloc[0]["path"], settings))
+    asked = samples[samples["scan_id"] == scan["scan_id"]]
+    return panels.choose(samples, modality, seed) if asked.empty else asked.iloc[0]
+
+
+def _slice(scan: pd.Series | None, settings: VolumeSettings) -> np.ndarray | None:
+    return None if scan is None else panels.axial(load_standardised(scan["path"], settings))

@@ -23,7 +23,7 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.processes.samplers import SAMPLERS
 from wfdm.provenance.digests import sha256_of
-from wfdm.seeds import seed_for
+from wfdm.seeds import seed_for, torch_generator
 
 # Samples are made one by one, so that each one's bits depend on no other request. On the CPU
 # each is denoised beside a copy of itself: torch's fast 3D convolutions start at two items, and
@@ -146,7 +146,7 @@ def load(
 
 def start_noise(space: LatentSpace, name: str, request: Request, seed: int) -> Tensor:
     """Return z_1 of one request, float32 (C, d, h, w), on the CPU."""
-    own = torch.Generator().manual_seed(seed_for(seed, "sample", name, request.name))
+    own = torch_generator(seed_for(seed, "sample", name, request.name))
     return torch.randn(space.shape, generator=own)
 
 

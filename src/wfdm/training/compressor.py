@@ -19,7 +19,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
 from wfdm.models.compressors import registry
 from wfdm.models.features import lpips, medicalnet
-from wfdm.seeds import seed_for
+from wfdm.seeds import seed_for, seeded_weights
 from wfdm.training import ema, learning_rates, losses, results
 from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.crops import Crops
@@ -129,8 +129,7 @@ class StageA:
         files: Files,
     ) -> None:
         self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(task.seed, "train", task.name, "weights"))
+        with seeded_weights(seed_for(task.seed, "train", task.name, "weights")):
             model = registry.build(task.architecture)
             _check_sizes(task, settings, model.factor)
             self.modules: dict[str, nn.Module] = {"model": model}

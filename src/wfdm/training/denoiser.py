@@ -22,7 +22,7 @@ from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
-from wfdm.seeds import generator_for, seed_for
+from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training import ema
 from wfdm.training.learning_rates import polynomial
 from wfdm.training.loop import Batch, Draws, Plan, Run, train
@@ -180,8 +180,8 @@ class StageB:
         order = generator_for(task.seed, "validation", task.name).permutation(len(judge))
         chosen = judge.iloc[order[: training.validation_scans]]
         self.judged = Conditioned.of(cache, chosen, statistics)
-        torch.manual_seed(seed_for(task.seed, "initial weights", task.name))
-        model = folder.build(task.network, self.latent_shape[0])
+        with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
+            model = folder.build(task.network, self.latent_shape[0])
         average = copy.deepcopy(model).requires_grad_(False)
         self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
         adam = torch.optim.Adam(model.parameters(), training.learning_rate)
@@ -214,7 +214,7 @@ class StageB:
         """
         batch = {key: value[None] for key, value in self.judged.item(index).items()}
         seed = seed_for(self.task.seed, "validation", self.judged.scan_ids[index])
-        noise = torch.randn(batch["z"].shape, generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(batch["z"].shape, generator=torch_generator(seed))
         t = torch.tensor([(index + 0.5) / self.validation_size])
         batch, t, noise = run.fabric.to_device((batch, t, noise))
         with run.fabric.autocast():

@@ -47,7 +47,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from wfdm.errors import UserError
 from wfdm.log import Rates, log
-from wfdm.seeds import generator_for, seed_for
+from wfdm.seeds import generator_for, seed_for, torch_generator
 from wfdm.training import results, state
 from wfdm.training.board import Board
 from wfdm.training.summary import Parts
@@ -271,8 +271,7 @@ def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * objective.schedule(run.step)
     names = ("train", plan.name, "noise", run.step, run.fabric.global_rank)
-    generator = torch.Generator(device=run.fabric.device)
-    generator.manual_seed(seed_for(plan.seed, *names))
+    generator = torch_generator(seed_for(plan.seed, *names), run.fabric.device)
     losses = objective.step(run, run.fabric.to_device(batch), generator)
     return {name: loss.detach() for name, loss in losses.items()}
 
