@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 import torch
 from hardware import describe
+from wfdm.config.stages import TrainCompressorStage
+from wfdm.training.progress import peak_memory_mb
 
 from wfdm import models
 from wfdm.config.features import FeatureSettings
-from wfdm.config.stages import TrainCompressorStage
 from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
 from wfdm.training import compressor
-from wfdm.training.progress import peak_memory_mb
 
 
 class OnlyTheStep(compressor.StageA):

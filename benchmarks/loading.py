@@ -20,8 +20,8 @@ from scipy import ndimage
 
 from wfdm.config.volumes import VolumeSettings
 from wfdm.provenance.digests import sha256_of
-from wfdm.training.volume_cache import Volumes
 from wfdm.training.crops import Crops
+from wfdm.training.volume_cache import Volumes
 
 GRID, CROP = (240, 240, 155), (128, 128, 128)
 

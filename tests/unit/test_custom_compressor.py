@@ -134,7 +134,11 @@ def test_it_is_trained_judged_tabulated_and_drawn_by_the_same_commands(lab, monk
         ("no_such_module:Mine", {}, "cannot be imported"),
         ("wfdm.models.haar:Missing", {}, "cannot be imported"),
         ("wfdm.models.blocks:ResBlock", {}, "is no subclass"),
-        ("wfdm.models.haar:HaarCompressor", {"width": 3}, "does not take these options"),
+        (
+            "wfdm.models.compressors.haar_transform:HaarCompressor",
+            {"width": 3},
+            "does not take these options",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_told(implementation, options, told):

@@ -116,9 +116,10 @@ def test_untrained_loss_is_that_of_the_linear_answer(
 
 
 def test_it_learns(latents: Path, tmp_path: Path) -> None:
-    out = trained(latents, tmp_path, steps=60, validate_every=20, ema_decay=0.9)
-    losses = validation_losses(out)
-    assert losses[-1] < 1.4 and losses[-1] < losses[0]
+    """An untrained network's loss is the linear answer's, the test above shows: beat that."""
+    untrained = trained(latents, tmp_path / "untrained", steps=1, learning_rate=1e-9)
+    learned = trained(latents, tmp_path / "learned", steps=120, learning_rate=3e-2, ema_decay=0.9)
+    assert validation_losses(learned)[-1] < 0.95 * validation_losses(untrained)[-1]
 
 
 def test_a_cut_off_training_ends_as_an_undisturbed_one(

@@ -130,6 +130,16 @@ def test_figure_3_has_the_sample_of_the_scans_own_request(volumes, tmp_path, mon
                 np.testing.assert_allclose(cell, middle(path), atol=1e-5)
 
 
+def test_figure_3_shows_another_sample_of_the_modality_where_no_scan_was_asked_for(
+    volumes, tmp_path, monkeypatch
+):
+    caught = cells_of(monkeypatch)
+    theirs = volumes.assign(scan_id=["theirs/1", "theirs/2"])
+    figure3({"Theirs": theirs}, volumes, SETTINGS, 1, tmp_path / "x", 80)
+    for row, path in zip(caught[0][0], volumes["path"], strict=False):
+        np.testing.assert_allclose(row[1], middle(path), atol=1e-5)
+
+
 def test_the_stages_draw_test_scans_under_their_labels(volumes, tmp_path, monkeypatch):
     table, splits = tmp_path / "volumes.tsv", tmp_path / "splits.tsv"
     more = volumes.assign(scan_id=volumes["scan_id"].str.replace("sub-1", "sub-2"))

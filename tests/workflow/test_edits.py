@@ -1,5 +1,7 @@
 """What an edit makes run again: exactly the jobs whose numbers it can change, and what follows."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.workflow.test_tiny_study import AFTER_VOLUMES, GATHERED
@@ -19,13 +21,13 @@ BOTH_SAMPLED = {
     **TABLE_B,
 }
 STAGE_B = {"encode": 2, "latents": 1, "train_denoiser": 1, **BOTH_SAMPLED}
-STAGE_A = {  # four compressors, of which two are trained and two measured by the same code
-    **{"train_compressor": 4, "reconstruction": 8, "join": 4, "figure2": 1},
+STAGE_A = {  # two compressors, of which one is trained and one measured by the same code
+    **{"train_compressor": 2, "reconstruction": 4, "join": 2, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
 }
-TRAINED = {  # the two that are trained
-    **{"train_compressor": 2, "reconstruction": 4, "join": 2, "figure2": 1},
+TRAINED = {  # the one that is trained
+    **{"train_compressor": 1, "reconstruction": 2, "join": 1, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
 }
@@ -54,7 +56,8 @@ ONLY_READ = {
     "a rule's time": ("workflow/rules/compressors.smk", "7200 if", "7100 if"),
 }
 COUNTED = {
-    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), SAMPLED),
+    # All that samples imports it: decoded noise shares its decoding with our generator.
+    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), BOTH_SAMPLED),
     "a loss of stage A": (
         (f"{SRC}/training/losses.py", "clamp(min=0.01)", "clamp(min=0.02)"),
         STAGE_A,
@@ -63,7 +66,7 @@ COUNTED = {
         (f"{SRC}/processes/rflow.py", "return x0 - noise", "return noise - x0"),
         {"train_denoiser": 1, **SAMPLED},
     ),
-    "a compressor that two rows share": (
+    "an architecture": (
         (f"{SRC}/models/compressors/wavelet_fusion.py", "\nclass ", "\nUNUSED = 1\n\n\nclass "),
         TRAINED | FIGURES,
     ),
@@ -81,7 +84,7 @@ ANOTHER = {"kind": "diffusion", "label": "WFDM in 5 steps", "denoiser": "wfdm", 
 SETTINGS = {
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "a compressor's label": (
-        {"compressors": {"wf-vae": {"label": "Another"}}},
+        {"compressors": {"dwt-2": {"label": "Another"}}},
         {**TABLE_A, "figure2": 1},
     ),
     "a generator's label": (
@@ -105,10 +108,16 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("edit", ONLY_READ.values(), ids=ONLY_READ.keys())
-def test_what_only_people_read_makes_nothing_run(finished, edit):
-    with finished.edited(*edit):
-        assert finished.plan() == {}
+def test_what_only_people_read_makes_nothing_run(finished):
+    with ExitStack() as edits:
+        for edit in ONLY_READ.values():
+            edits.enter_context(finished.edited(*edit))
+        jobs = finished.plan()
+    if jobs:  # which of them was it?
+        for name, edit in ONLY_READ.items():
+            with finished.edited(*edit):
+                assert finished.plan() == {}, name
+    assert jobs == {}
 
 
 @pytest.mark.parametrize(("edit", "jobs"), COUNTED.values(), ids=COUNTED.keys())

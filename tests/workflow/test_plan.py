@@ -89,7 +89,8 @@ def test_sessions_are_no_jobs(brainscape):
         printed = study.run("--dry-run", "listed/tables/table4.csv", "--profile", "slurm")
         assert "Group job" not in printed
         assert dict(planned(printed)) == {
-            **{"asset": 3, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
+            # Assets: the atlas, its head, and the weights of two feature networks.
+            **{"asset": 4, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
             **{"train_compressor": 1, "encode": shards, "latents": 1, "train_denoiser": 1},
             **{"sample": 2 * shards, "samples": 2, "mean_volumes": 1, "features": 3 * shards},
             **{"synthesis": 2, "table4": 1},

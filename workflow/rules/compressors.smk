@@ -5,23 +5,6 @@ localrules:
     latents,
 
 
-def training_of(wildcards):
-    """Return how a compressor is trained; None for fixed and pretrained ones."""
-    return study.compressors[wildcards.compressor].training
-
-
-def pretrained_weights(wildcards):
-    """Return the published weights of a compressor, where it has some."""
-    name = study.compressors[wildcards.compressor].pretrained
-    return [asset(name)] if name else []
-
-
-def perceptual_weights(wildcards):
-    """Return the weights of the perceptual network, where it has an asset."""
-    training = training_of(wildcards)
-    return assets(training.perceptual.assets) if training else []
-
-
 rule train_compressor:
     input:
         volumes=results("preprocessed/volumes.tsv"),

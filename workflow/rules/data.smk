@@ -36,21 +36,6 @@ rule asset:
         "wfdm asset {params.name:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
-def raw_stamps():
-    """Return a digest per shard of its raw files and exclusions."""
-    try:
-        return plan.raw_stamps(study, Path(results("data/scans.tsv")))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def source_folders(_):
-    """Return no file; stop where a source's data is missing, and say what to place where."""
-    if told := plan.missing_source(study):
-        raise WorkflowError(told)
-    return []
-
-
 rule index:
     input:
         schema="config/metadata.yaml",

@@ -6,25 +6,6 @@ MODELS = {
 SAMPLES = {name: results(f"samples/{name}/samples.tsv") for name in study.generators}
 
 
-def columns(section, files):
-    """Return the options of a figure's columns: which file, and what the column is called."""
-    given = option("column", [f"{name}={path}" for name, path in files.items()])
-    return f"{given} {labels(section, files)}"
-
-
-def label_of(section, name):
-    """Return what a row is called where it stands alone."""
-    return getattr(study, section)[name].label or name
-
-
-def drawn():
-    """Return the rows that figure 1 shows, by what each of them is."""
-    generator = study.figures.generator
-    denoiser = study.generators[generator].denoiser
-    compressor = study.denoisers[denoiser].compressor
-    return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
-
-
 if study.figures.generator:
 
     rule figure1:

@@ -5,56 +5,6 @@ localrules:
     samples,
 
 
-def compressor_of(row):
-    """Return the compressor that a denoiser, or decoded noise, works with.
-
-    Raises WorkflowError where its weights are not placed.
-    """
-    if row.compressor in ABSENT:
-        raise WorkflowError(
-            f"compressor '{row.compressor}' is needed, but {ABSENT[row.compressor]} is not placed"
-        )
-    return row.compressor
-
-
-def latents_of(path):
-    """Return an input function: a file of the latents that a denoiser models."""
-    return lambda wildcards: results(
-        f"latents/{compressor_of(study.denoisers[wildcards.denoiser])}/{path}"
-    )
-
-
-def source_of(wildcards):
-    """Return what a generator is made of: a denoiser, a space of latents, or a table."""
-    row = study.generators[wildcards.generator]
-    if row.kind == "diffusion":
-        return results(f"denoisers/{row.denoiser}/model.safetensors")
-    if row.kind == "noise":
-        return results(f"latents/{compressor_of(row)}/scale.json")
-    return row.table
-
-
-def models_of(wildcards):
-    """Return the other models that a generator works with."""
-    row = study.generators[wildcards.generator]
-    made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
-    if row.kind == "folder":
-        return []
-    return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
-
-
-def code_of_sample(wildcards):
-    """Return the code that a generator's samples depend on."""
-    row = study.generators[wildcards.generator]
-    made, parts = row, []
-    if row.kind == "diffusion":
-        made = study.denoisers[row.denoiser]
-        parts = [made.network.implementation, made.process.implementation]
-    if row.kind != "folder":
-        parts.append(architecture(compressor_of(made)))
-    return code_of("sample_test", row.implementation, *parts)
-
-
 rule train_denoiser:
     input:
         latents=latents_of("scale.json"),

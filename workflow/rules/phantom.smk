@@ -23,7 +23,7 @@ rule phantom:
     params:
         settings=settings_of("phantom"),
         assets=option("asset", [f"{name}={asset(name)}" for name in PHANTOM_ASSETS]),
-        root=results("raw"),
+        root=lambda _, output: str(Path(output.table).parent),
         logs=results("logs/phantom"),
         shards=study.shards,
         code=code_of("phantom"),

@@ -7,20 +7,6 @@ localrules:
     volumes,
 
 
-def extraction_weights(_):
-    """Return the brain extractor's weights where a source has raw scans; others have no skull."""
-    raw = any(
-        source.kind != "brainscape" or source.images == "raw"
-        for source in study.sources
-    )
-    return assets(study.preprocess.weights) if raw else []
-
-
-def exclusion_file(_):
-    """Return the exclusion file where there is one."""
-    return [path for path in [study.quality.exclusions] if Path(path).is_file()]
-
-
 # A shard of the study holds 460 sessions. One of them takes 60 s of a core, and with the whole
 # ensemble of HD-BET 25 min: see docs/preprocessing.md.
 rule preprocess:
@@ -44,7 +30,7 @@ rule preprocess:
         settings=settings_of("preprocess"),
         weights=lambda _, input: option("weights", input.weights),
         exclusions=study.quality.exclusions,
-        root=results("preprocessed"),
+        root=lambda _, output: str(Path(output.table).parent),
         logs=results("logs/preprocess"),
         shards=study.shards,
         raw=lambda wildcards: raw_stamps().get(int(wildcards.shard), ""),

@@ -11,18 +11,6 @@ SYNTHESES = {
 }
 
 
-def labels(section, names):
-    """Return `--label name=label` for each row of a section."""
-    rows = getattr(study, section)
-    return option("label", [f"{name}={rows[name].label or name}" for name in names])
-
-
-def rows(section, files):
-    """Return the options of a table's rows: which file, and what the row is called."""
-    given = option("row", [f"{name}={path}" for name, path in files.items()])
-    return f"{given} {labels(section, files)}"
-
-
 localrules:
     table1,
     table3,

@@ -93,8 +93,9 @@ class Training:
         noise = torch.randn(z.shape, device=device, generator=self.noise)
         noisy = rflow.noised(z, noise, t).to(memory_format=layout)
         with autocast(device, self.s.amp):
-            velocity = model(noisy, t, conditions)
-        return (velocity.float() - rflow.target(z, noise, t)).square().mean()
+            output = model(noisy, t, conditions)
+        velocity = rflow.predicted(output.float(), noisy, t, self.process)
+        return (velocity - rflow.target(z, noise, t)).square().mean()
 
     def _try(self, model: nn.Module, layout: torch.memory_format) -> None:
         self._loss(model, layout).backward()
@@ -235,7 +236,8 @@ class Training:
             own = conditions[part.to(device)]
 
             def velocity(z: Tensor, t: float, own: Conditions = own) -> Tensor:
-                return model(z, z.new_full((len(z),), t), own)
+                now = z.new_full((len(z),), t)
+                return rflow.predicted(model(z, now, own), z, now, self.process)
 
             found.append(self.space.back(euler(velocity, noise, times)))
         return torch.cat(found)

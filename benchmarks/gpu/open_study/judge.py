@@ -8,9 +8,10 @@ from torch import Tensor
 from benchmarks.gpu.open_study.data import Data
 from benchmarks.gpu.open_study.latents import Latents, Space
 from benchmarks.gpu.open_study.learner import SEED, measuring
+from wfdm.config.denoisers import RectifiedFlowSettings
 from wfdm.data.table import MODALITIES
 from wfdm.models.denoisers.unet import Denoiser
-from wfdm.processes.rflow import noised
+from wfdm.processes.rflow import noised, predicted
 from wfdm.seeds import seed_for
 
 TIMES = (1.0, 0.8, 0.6, 0.4, 0.2)  # where predictions are judged
@@ -49,7 +50,8 @@ class Judge:
         for part in torch.arange(len(rows), device=rows.device).split(16):
             chosen, z = rows[part], noisy[part]
             times = z.new_full((len(part),), t)
-            velocity = model(z, times, self.data.conditions[chosen])
+            output = model(z, times, self.data.conditions[chosen])
+            velocity = predicted(output, z, times, RectifiedFlowSettings())
             found.append(z + t * velocity)
         return self.space.back(torch.cat(found))
 

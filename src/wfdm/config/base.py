@@ -10,9 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 NO_NUMBERS: dict[str, Any] = {"changes_results": False}
 Size = tuple[Positive, Positive, Positive]
-Percentiles = tuple[
-    Annotated[float, Field(ge=0, lt=100)], Annotated[float, Field(gt=0, le=100)]
-]
+Percentiles = tuple[Annotated[float, Field(ge=0, lt=100)], Annotated[float, Field(gt=0, le=100)]]
 
 
 class Section(BaseModel):

@@ -60,9 +60,7 @@ class PreprocessSettings(Section):
         description="what the percentiles run over: the masked volume with its zero background "
         "(BrainScape), or the brain's voxels alone",
     )
-    percentiles: Percentiles = Field(
-        (0.1, 99.9), description="mapped to 0 and 1 (BrainScape)"
-    )
+    percentiles: Percentiles = Field((0.1, 99.9), description="mapped to 0 and 1 (BrainScape)")
 
     @property
     def weights(self) -> list[str]:

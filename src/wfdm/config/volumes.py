@@ -1,6 +1,5 @@
 """Settings of the tensor that every model sees."""
 
-
 from pydantic import Field
 
 from wfdm.config.base import Percentiles, Section, Size

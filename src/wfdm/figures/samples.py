@@ -40,7 +40,10 @@ def figure3(
     cells = []
     for modality in MODALITIES:
         scan = panels.choose(volumes, modality, seed)
-        chosen = [scan, *(_sample_for(scan, found, modality, seed) for found in generators.values())]
+        chosen = [
+            scan,
+            *(_sample_for(scan, found, modality, seed) for found in generators.values()),
+        ]
         cells.append([_slice(each, settings) for each in chosen])
     note = "Real: test scans. All other columns are synthetic, made for that scan's metadata."
     return panels.draw(cells, list(MODALITIES), ["Real", *generators], note, stem, dpi)

@@ -100,9 +100,7 @@ class LatentDiffusion:
 
         def velocity(state: Tensor, t: float) -> Tensor:
             times = state.new_full((copies,), t)
-            return process.predicted(
-                self.denoiser(state, times, told), state, times, self.process
-            )
+            return process.predicted(self.denoiser(state, times, told), state, times, self.process)
 
         times = process.sampling_times(self.steps, self.space.shape, self.process)
         start = noise.to(self.device)[None].repeat_interleave(copies, 0)

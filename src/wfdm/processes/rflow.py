@@ -29,9 +29,7 @@ def target(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return x0 - noise
 
 
-def predicted(
-    output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings
-) -> Tensor:
+def predicted(output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
     """Return the velocity that a network's `output` stands for.
 
     With `linear_answer` it is output + c(t) x_t, where c(t) = (1 - 2t) / ((1 - t)^2 + t^2) makes

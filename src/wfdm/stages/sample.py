@@ -32,7 +32,12 @@ def run(
     """Write the volumes and print their paths."""
     if n < 1 or steps < 1:
         raise UserError(f"-n is {n} and --steps is {steps}; both must be 1 or more")
-    metadata = _metadata(age, sex, field or [])  # refused before anything heavy is imported
+    # Refused before anything heavy is imported.
+    from wfdm.data.table import MODALITIES
+
+    if modality not in MODALITIES:
+        raise UserError(f"unknown modality '{modality}': use {', '.join(MODALITIES)}")
+    metadata = _metadata(age, sex, field or [])
 
     from wfdm.data.paths import volume_name
     from wfdm.generators.latent_diffusion import SPACE, load

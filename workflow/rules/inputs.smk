@@ -1,0 +1,128 @@
+# Functions that give rules their inputs and parameters, in the order of the rules.
+
+
+def raw_stamps():
+    """Return a digest per shard of its raw files and exclusions."""
+    try:
+        return plan.raw_stamps(study, Path(results("data/scans.tsv")))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def source_folders(_):
+    """Return no file; stop where a source's data is missing, and say what to place where."""
+    if told := plan.missing_source(study):
+        raise WorkflowError(told)
+    return []
+
+
+def extraction_weights(_):
+    """Return the brain extractor's weights where a source has raw scans; others have no skull."""
+    raw = any(
+        source.kind != "brainscape" or source.images == "raw"
+        for source in study.sources
+    )
+    return assets(study.preprocess.weights) if raw else []
+
+
+def exclusion_file(_):
+    """Return the exclusion file where there is one."""
+    return [path for path in [study.quality.exclusions] if Path(path).is_file()]
+
+
+def training_of(wildcards):
+    """Return how a compressor is trained; None for fixed and pretrained ones."""
+    return study.compressors[wildcards.compressor].training
+
+
+def pretrained_weights(wildcards):
+    """Return the published weights of a compressor, where it has some."""
+    name = study.compressors[wildcards.compressor].pretrained
+    return [asset(name)] if name else []
+
+
+def perceptual_weights(wildcards):
+    """Return the weights of the perceptual network, where it has an asset."""
+    training = training_of(wildcards)
+    return assets(training.perceptual.assets) if training else []
+
+
+def compressor_of(row):
+    """Return the compressor that a denoiser, or decoded noise, works with.
+
+    Raises WorkflowError where its weights are not placed.
+    """
+    if row.compressor in ABSENT:
+        raise WorkflowError(
+            f"compressor '{row.compressor}' is needed, but {ABSENT[row.compressor]} is not placed"
+        )
+    return row.compressor
+
+
+def latents_of(path):
+    """Return an input function: a file of the latents that a denoiser models."""
+    return lambda wildcards: results(
+        f"latents/{compressor_of(study.denoisers[wildcards.denoiser])}/{path}"
+    )
+
+
+def source_of(wildcards):
+    """Return what a generator is made of: a denoiser, a space of latents, or a table."""
+    row = study.generators[wildcards.generator]
+    if row.kind == "diffusion":
+        return results(f"denoisers/{row.denoiser}/model.safetensors")
+    if row.kind == "noise":
+        return results(f"latents/{compressor_of(row)}/scale.json")
+    return row.table
+
+
+def models_of(wildcards):
+    """Return the other models that a generator works with."""
+    row = study.generators[wildcards.generator]
+    made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
+    if row.kind == "folder":
+        return []
+    return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
+
+
+def code_of_sample(wildcards):
+    """Return the code that a generator's samples depend on."""
+    row = study.generators[wildcards.generator]
+    made, parts = row, []
+    if row.kind == "diffusion":
+        made = study.denoisers[row.denoiser]
+        parts = [made.network.implementation, made.process.implementation]
+    if row.kind != "folder":
+        parts.append(architecture(compressor_of(made)))
+    return code_of("sample_test", row.implementation, *parts)
+
+
+def labels(section, names):
+    """Return `--label name=label` for each row of a section."""
+    rows = getattr(study, section)
+    return option("label", [f"{name}={rows[name].label or name}" for name in names])
+
+
+def rows(section, files):
+    """Return the options of a table's rows: which file, and what the row is called."""
+    given = option("row", [f"{name}={path}" for name, path in files.items()])
+    return f"{given} {labels(section, files)}"
+
+
+def columns(section, files):
+    """Return the options of a figure's columns: which file, and what the column is called."""
+    given = option("column", [f"{name}={path}" for name, path in files.items()])
+    return f"{given} {labels(section, files)}"
+
+
+def label_of(section, name):
+    """Return what a row is called where it stands alone."""
+    return getattr(study, section)[name].label or name
+
+
+def drawn():
+    """Return the rows that figure 1 shows, by what each of them is."""
+    generator = study.figures.generator
+    denoiser = study.generators[generator].denoiser
+    compressor = study.denoisers[denoiser].compressor
+    return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
