@@ -143,6 +143,17 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+def test_a_finished_training_writes_again_what_was_removed(latents: Path, tmp_path: Path) -> None:
+    """As Snakemake does: it removes a job's outputs before the job runs again."""
+    outputs = [tmp_path / name for name in ("model.safetensors", "config.json", "history.csv")]
+    trained(latents, tmp_path)
+    before = [path.read_bytes() for path in outputs]
+    for path in outputs:
+        path.unlink()
+    trained(latents, tmp_path)
+    assert [path.read_bytes() for path in outputs] == before
+
+
 def test_trained_folder_tells_all_that_sampling_needs(latents: Path, tmp_path: Path) -> None:
     folder = tmp_path / "denoisers" / "tiny"
     denoiser, config = load(trained(latents, folder, steps=1))

@@ -111,6 +111,8 @@ def test_it_does_not_depend_on_the_number_of_workers(undisturbed, tmp_path):
 
 def test_a_finished_training_is_not_repeated(undisturbed, tmp_path):
     train(Line(), plan(tmp_path))
+    for name in ("model.safetensors", "history.csv", "config.json"):
+        (tmp_path / name).unlink()  # as Snakemake does before it runs a job again
     again = Line()
     train(again, plan(tmp_path))
     assert not again.rates

@@ -53,6 +53,7 @@ from wfdm.training.board import Board
 from wfdm.training.summary import Parts
 
 Batch = dict[str, Tensor]
+HISTORY = "history.csv"
 
 
 class Draws(Protocol):
@@ -198,6 +199,8 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
         board.close()
         newest = state.copy_weights(objective.modules[objective.exported])
         results.write(plan.folder, newest, progress.best, plan.config)
+        # Here too: who asks for a finished training again may have removed what it had left.
+        results.write_history(plan.folder / HISTORY, progress.history)
     fabric.barrier()
     summary = rates.summary(progress.step)
     if fabric.is_global_zero and summary["steps"]:
@@ -301,7 +304,7 @@ def _keep(
         state.save(
             _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
         )
-        results.write_history(plan.folder / "history.csv", progress.history)
+        results.write_history(plan.folder / HISTORY, progress.history)
         log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
     fabric.barrier()
 
