@@ -21,7 +21,8 @@ from wfdm.data.table import columns, read_table, write_table
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators import Request, decoded_noise, folder, load
-from wfdm.generators.latent_diffusion import LatentDiffusion, start_noise
+from wfdm.generators.latent_diffusion import LatentDiffusion
+from wfdm.generators.latents import start_noise
 from wfdm.generators.protocol import Generator
 from wfdm.generators.write import sidecar, write_samples
 from wfdm.models.haar import inverse

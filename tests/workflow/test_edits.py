@@ -57,7 +57,7 @@ ONLY_READ = {
 }
 COUNTED = {
     # All that samples imports it: decoded noise shares its decoding with our generator.
-    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), BOTH_SAMPLED),
+    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), SAMPLED),
     "a loss of stage A": (
         (f"{SRC}/training/losses.py", "clamp(min=0.01)", "clamp(min=0.02)"),
         STAGE_A,

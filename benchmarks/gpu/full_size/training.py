@@ -8,20 +8,19 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from monai.networks.nets import PatchDiscriminator
 from torch import nn
 from torch.optim import Adam, Optimizer
 
 from benchmarks.gpu.full_size.measure import DEVICE, SEED, Row, default_arithmetic, repeat
 from benchmarks.gpu.full_size.sizes import Sizes
-from wfdm.config.compressors import AdversarialSettings, CompressorTraining
+from wfdm.config.compressors import CompressorTraining
 from wfdm.data.metadata import load_schema
 from wfdm.models.compressors import registry
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.models.features import medicalnet
 from wfdm.processes import rflow
 from wfdm.training.checkpointing import checkpoint_blocks
-from wfdm.training.compressor import StageA
+from wfdm.training.compressor import StageA, discriminator
 from wfdm.training.denoiser import LOSSES, StageB
 from wfdm.training.loop import Run
 from wfdm.training.losses import Perceptual
@@ -52,11 +51,11 @@ class CompressorStep(StageA):
         self.settings = settings
         with DEVICE:
             model = registry.build(sizes.wavelet)
-            discriminator = _discriminator(settings.adversarial)
-        self.modules = {"model": model, "discriminator": discriminator}
+            judge = discriminator(settings.adversarial)
+        self.modules = {"model": model, "discriminator": judge}
         self.optimizers = {
             "model": Adam(model.parameters(), settings.learning_rate),
-            "discriminator": Adam(discriminator.parameters(), settings.adversarial.learning_rate),
+            "discriminator": Adam(judge.parameters(), settings.adversarial.learning_rate),
         }
         if settings.checkpointing:
             checkpoint_blocks(model)
@@ -64,16 +63,6 @@ class CompressorStep(StageA):
         assert network is not None
         features, _, _ = medicalnet.build(network, None)
         self.perceptual = Perceptual(features, settings.perceptual.stages).to(DEVICE)
-
-
-def _discriminator(settings: AdversarialSettings) -> nn.Module:
-    return PatchDiscriminator(
-        spatial_dims=3,
-        in_channels=1,
-        channels=settings.channels,
-        num_layers_d=settings.layers,
-        norm="INSTANCE",
-    )
 
 
 def denoiser_rows(sizes: Sizes, before: Callable[[], None]) -> list[Row]:

@@ -19,6 +19,13 @@ from wfdm.config.base import (
     label_field,
 )
 from wfdm.config.features import FeatureSettings, LpipsSettings
+from wfdm.config.training import (
+    CpuThreads,
+    GradientClip,
+    Precision,
+    StartFrom,
+    ValidateEvery,
+)
 from wfdm.errors import UserError
 
 PUBLISHED = "wfdm.models.compressors.published"  # reads published weights, unless a kind has more
@@ -244,16 +251,14 @@ class CompressorTraining(Section):
     crop: Size = Field((128, 128, 128), description="our choice: MAISI's second training phase")
     learning_rate: Rate = Field(1e-4, description="our choice: MAISI's rate")
     warmup_steps: int = Field(1000, ge=0, description="our choice: linear, then cosine to zero")
-    gradient_clip: Rate = Field(1.0, description="our choice: norm; keeps a bad batch harmless")
+    gradient_clip: GradientClip = 1.0
     kl_weight: float = Field(1.6e-7, ge=0, description="authors' tests; sums over the latent")
     commitment_weight: float = Field(
         1.0, ge=0, description="codebook term of vq-vae; taming-transformers' weight"
     )
     perceptual: PerceptualSettings = PerceptualSettings()
     adversarial: AdversarialSettings = AdversarialSettings()
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "bf16-mixed", description="our choice: float range without loss scaling"
-    )
+    precision: Precision = "bf16-mixed"
     checkpointing: bool = Field(
         False,
         description="recompute blocks in the backward pass: a third of the memory, a fifth more "
@@ -263,21 +268,12 @@ class CompressorTraining(Section):
     ema_decay: Fraction | None = Field(
         None, description="moving average of the weights, then judged and kept; the authors: none"
     )
-    start_from: str | None = Field(
-        None,
-        description="weights to begin with: a trained model's folder, or a safetensors file; null: "
-        "fresh ones",
-        json_schema_extra=NO_NUMBERS,
-    )
-    validate_every: Positive = Field(
-        5000, description="our choice: steps; also when the state is kept"
-    )
+    start_from: StartFrom = None
+    validate_every: ValidateEvery = 5000
     validation_scans: Positive = Field(
         256, description="our choice; first by seed, the same every time"
     )
-    threads: Positive = Field(
-        8, description="our choice; of the CPU, where results depend on their number"
-    )
+    threads: CpuThreads = 8
 
 
 class CompressorSettings(Section):

@@ -4,7 +4,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from wfdm.config.base import NO_NUMBERS, Fraction, Positive, Rate, Section
+from wfdm.config.base import Fraction, Positive, Rate, Section
+from wfdm.config.training import (
+    CpuThreads,
+    GradientClip,
+    Precision,
+    StartFrom,
+    ValidateEvery,
+)
 
 
 class UNetSettings(Section):
@@ -70,30 +77,19 @@ class DenoiserTraining(Section):
     learning_rate: Rate = Field(1e-4, description="our choice; MAISI takes 1e-5")
     warmup_steps: int = Field(1000, ge=0, description="our choice: linear")
     decay_power: Rate = Field(2.0, description="polynomial decay (authors' code); MAISI's power")
-    gradient_clip: Rate = Field(1.0, description="our choice: norm; keeps a bad batch harmless")
+    gradient_clip: GradientClip = 1.0
     loss: Literal["l1", "l2"] = Field("l2", description="paper, table 5: the final model")
     ema_decay: Fraction = Field(0.9999, description="authors' code, where it is on")
     balance: Fraction = Field(
         0.7, description="modality weight 1/count**balance (authors' code, where it is on); 0: off"
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        "bf16-mixed", description="our choice: float range without loss scaling"
-    )
-    start_from: str | None = Field(
-        None,
-        description="weights to begin with: a trained model's folder, or a safetensors file; null: "
-        "fresh ones",
-        json_schema_extra=NO_NUMBERS,
-    )
-    validate_every: Positive = Field(
-        5000, description="our choice: steps; also when the state is kept"
-    )
+    precision: Precision = "bf16-mixed"
+    start_from: StartFrom = None
+    validate_every: ValidateEvery = 5000
     validation_scans: Positive = Field(
         512, description="our choice; first by seed, the same every time"
     )
-    threads: Positive = Field(
-        8, description="our choice; of the CPU, where results depend on their number"
-    )
+    threads: CpuThreads = 8
 
 
 class DenoiserSettings(Section):

@@ -4,9 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from wfdm.config.study import Study
-
-ROWS = ("compressors", "denoisers", "generators")
+from wfdm.config.study import ROWS, Study
 
 
 def schema_text() -> str:

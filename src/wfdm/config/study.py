@@ -35,6 +35,8 @@ from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSe
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
+ROWS = ("compressors", "denoisers", "generators")
+"""sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
 ALDM = VectorQuantised(kind="vq-vae")
@@ -149,7 +151,7 @@ class Study(Section):
         if not isinstance(given, dict):
             return given
         given = dict(given)
-        for rows in ("compressors", "denoisers", "generators"):
+        for rows in ROWS:
             if isinstance(given.get(rows), dict):
                 given[rows] = {name: row for name, row in given[rows].items() if row is not None}
         shared = given.get("compressor_training", {})

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+SPACE = "SRI24"  # of preprocessed volumes, and so of synthetic ones
 
 
 def label(text: str) -> str:
@@ -50,3 +53,13 @@ def volume_name(prefix: str, modality: str, space: str = "", description: str = 
     where = f"_space-{space}" if space else ""
     what = f"_desc-{description}" if description else ""
     return f"{prefix}{contrast}{where}{what}_{suffix}.nii.gz"
+
+
+def stem(image: Path) -> str:
+    """Return an image's file name without .nii or .nii.gz."""
+    return image.name.split(".nii")[0]
+
+
+def sidecar_path(volume: Path) -> Path:
+    """Return where the JSON beside a volume lies."""
+    return volume.with_name(volume.name.removesuffix(".nii.gz") + ".json")

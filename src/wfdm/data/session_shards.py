@@ -9,6 +9,7 @@ import pandas as pd
 
 from wfdm.data.pool import side_by_side
 from wfdm.data.sessions import Session
+from wfdm.data.table import read_table, rows_of
 from wfdm.errors import UserError
 from wfdm.log import log
 from wfdm.provenance.digests import sha256_of
@@ -82,8 +83,6 @@ def records(tables: Sequence[Path]) -> dict[str, Path]:
     Raises:
         UserError: a session stands twice, or a record is not the one that was listed.
     """
-    from wfdm.data.table import read_table, rows_of
-
     found: dict[str, Path] = {}
     for table in tables:
         for row in rows_of(read_table(table)):

@@ -27,6 +27,16 @@ IDENTITY = (
 )
 
 
+def check_modality(modality: str, where: Path | str = "") -> None:
+    """Raise UserError, naming `where`, for a modality that the study does not know."""
+    if modality not in MODALITIES:
+        raise UserError(f"{where}: {_unknown(modality)}" if where else _unknown(modality))
+
+
+def _unknown(modality: str) -> str:
+    return f"unknown modality '{modality}': use {', '.join(MODALITIES)}"
+
+
 def columns() -> tuple[str, ...]:
     """Return the columns of the scan table in order."""
     return IDENTITY + load_schema().names
@@ -71,7 +81,7 @@ def check_scans(scans: pd.DataFrame, where: str) -> pd.DataFrame:
         elif str(error.check).startswith("field_uniqueness"):
             detail = f"'{first['failure_case']}' is in more than one row: keys must be unique"
         elif column == "modality":
-            detail = f"unknown modality '{first['failure_case']}': use {', '.join(MODALITIES)}"
+            detail = _unknown(first["failure_case"])
         else:
             detail = f"row {first['index']}: '{first['failure_case']}' fails {error.check}"
         raise UserError(f"{where}: {column}: {detail}") from error

@@ -23,7 +23,6 @@ def figure2(
     seed: int,
     stem: Path | str,
     dpi: int,
-    threads: int = 1,
     device: torch.device | str = "cpu",
 ) -> tuple[Path, Path]:
     """Draw one test scan per modality and its reconstruction by each compressor.
@@ -35,13 +34,11 @@ def figure2(
         seed: the study's; it chooses the scans.
         stem: path of the files without suffix.
         dpi: of the PNG.
-        threads: of torch on the CPU.
         device: where the models run.
 
     Returns:
         The paths of the PDF and the PNG.
     """
-    torch.set_num_threads(threads)
     chosen = [panels.choose(volumes, modality, seed) for modality in MODALITIES]
     inputs = [
         None if scan is None else load_standardised(scan["path"], settings) for scan in chosen

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
+from wfdm.config.generators import NoiseSettings
+from wfdm.data.paths import SPACE
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
-from wfdm.generators.latent_diffusion import SPACE, decode, default_device, start_noise
+from wfdm.generators.latents import decode, start_noise
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace, read_space
@@ -41,10 +44,15 @@ class DecodedNoise:
         for request in requests:
             noise = start_noise(self.space, self.name, request, seed)
             volume = decode(self.compressor, self.space, noise)
-            yield Sample(request, volume, affine, self.made_by(request, seed))
+            yield Sample(request, volume, affine)
 
 
 def load(name: str, latents: Path) -> DecodedNoise:
     """Return the reference in the space of the folder `latents`."""
     space = read_space(latents)
-    return DecodedNoise(name, space, load_compressor(space).to(default_device()))
+    return DecodedNoise(name, space, load_compressor(space).to(accelerator()))
+
+
+def of_row(name: str, row: NoiseSettings, source: Path) -> DecodedNoise:
+    """Return a row of table 4; `source` is the scale.json of the latents."""
+    return load(name, source.parent)

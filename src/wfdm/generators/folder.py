@@ -1,6 +1,7 @@
 """A folder of finished volumes, made by another program: a table lists modality and path."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from wfdm.config.cohort import Modality
-from wfdm.data.table import MODALITIES, read_table, rows_of
+from wfdm.config.generators import FolderSettings
+from wfdm.data.table import MODALITIES, check_modality, read_table, rows_of
 from wfdm.data.volumes import read_image
 from wfdm.errors import UserError
 from wfdm.generators.protocol import Request, Sample, refuse_others
@@ -17,10 +19,10 @@ from wfdm.provenance.digests import sha256_of
 
 @dataclass(frozen=True)
 class FinishedVolumes:
-    """Volumes by modality, in the order of their table."""
+    """Volumes by modality."""
 
     name: str
-    paths: dict[str, list[Path]]
+    paths: Mapping[str, frozenset[Path]]
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -38,14 +40,14 @@ class FinishedVolumes:
         for request in requests:
             image = read_image(self._path_for(request))
             volume = np.asarray(image.dataobj, dtype=np.float32)
-            yield Sample(request, volume, image.affine, self.made_by(request, seed))
+            yield Sample(request, volume, image.affine)
 
     def _path_for(self, request: Request) -> Path:
         """Return the listed volume whose path is the request's name, else raise UserError."""
-        for path in self.paths[request.modality]:
-            if request.name == str(path):
-                return path
-        raise UserError(f"{self.name}: has no volume '{request.name}' of {request.modality}")
+        path = Path(request.name)
+        if path not in self.paths.get(request.modality, ()):
+            raise UserError(f"{self.name}: has no volume '{path}' of {request.modality}")
+        return path
 
     def requests(self) -> list[Request]:
         """Return a request for every volume that is there."""
@@ -65,11 +67,13 @@ def load(name: str, table: Path) -> FinishedVolumes:
     listed = read_table(table)
     if not {"modality", "path"} <= set(listed.columns) or listed.empty:
         raise UserError(f"{table}: needs the columns modality and path, and a row per volume")
-    paths: dict[str, list[Path]] = {}
+    paths: dict[str, set[Path]] = defaultdict(set)
     for row in rows_of(listed):
-        if row["modality"] not in MODALITIES:
-            raise UserError(
-                f"{table}: unknown modality '{row['modality']}': use {', '.join(MODALITIES)}"
-            )
-        paths.setdefault(row["modality"], []).append(table.parent / row["path"])
-    return FinishedVolumes(name, paths)
+        check_modality(row["modality"], table)
+        paths[row["modality"]].add(table.parent / row["path"])
+    return FinishedVolumes(name, {modality: frozenset(found) for modality, found in paths.items()})
+
+
+def of_row(name: str, row: FolderSettings, source: Path) -> FinishedVolumes:
+    """Return a row of table 4; `source` is its table."""
+    return load(name, source)

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
 from wfdm.config.denoisers import RectifiedFlowSettings
 from wfdm.config.generators import DiffusionSettings
 from wfdm.data.metadata import Statistics
+from wfdm.data.paths import SPACE
 from wfdm.data.volumes import model_affine
+from wfdm.generators.latents import decode, start_noise
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
@@ -23,13 +26,11 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.processes.samplers import SAMPLERS
 from wfdm.provenance.digests import sha256_of
-from wfdm.seeds import seed_for, torch_generator
 
 # Samples are made one by one, so that each one's bits depend on no other request. On the CPU
 # each is denoised beside a copy of itself: torch's fast 3D convolutions start at two items, and
 # two are done sooner than one.
 CPU_COPIES = 2
-SPACE = "SRI24"  # of the volumes that the compressors were trained on
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,14 @@ class LatentDiffusion:
     def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:
         """Yield clamp(D(z_0 / s_z), 0, 1) for each request, float32 of the study's shape.
 
-        z_1 is unit noise from the request's own generator on the CPU, named by (seed, "sample",
-        denoiser, request), so it depends on neither device, order nor the other requests; the
-        sampler carries it to z_0.
+        The sampler carries z_1, the request's own noise, to z_0.
         """
         refuse_others(self, requests, self.name)
         for request in requests:
             latent = self.denoise(request, start_noise(self.space, self.name, request, seed))
             volume = decode(self.compressor, self.space, latent)
             affine = model_affine(self.space.volume_shape, self.space.spacing)
-            yield Sample(request, volume, affine, self.made_by(request, seed))
+            yield Sample(request, volume, affine)
 
     @torch.no_grad()
     def denoise(self, request: Request, noise: Tensor) -> Tensor:
@@ -125,7 +124,7 @@ def load(
     folder = Path(folder)
     denoiser, config = denoisers.load(folder)
     space = LatentSpace.from_dict(config["latent_space"], folder)
-    device = default_device()
+    device = accelerator()
     digests = {"compressor": space.compressor_sha256}
     return LatentDiffusion(
         name=config["name"],
@@ -142,20 +141,6 @@ def load(
     )
 
 
-def start_noise(space: LatentSpace, name: str, request: Request, seed: int) -> Tensor:
-    """Return z_1 of one request, float32 (C, d, h, w), on the CPU."""
-    own = torch_generator(seed_for(seed, "sample", name, request.name))
-    return torch.randn(space.shape, generator=own)
-
-
-@torch.no_grad()
-def decode(compressor: Compressor, space: LatentSpace, latent: Tensor) -> Any:
-    """Return clamp(D(z_0 / s_z), 0, 1) of one scaled latent (C, d, h, w), float32 (R, A, S)."""
-    device = next(compressor.buffers(), next(compressor.parameters(), latent)).device
-    z = latent[None].to(device) / space.scale
-    return compressor.decode(z)[0, 0].clamp(0, 1).float().cpu().numpy()
-
-
-def default_device() -> torch.device:
-    """Return a GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def of_row(name: str, row: DiffusionSettings, source: Path) -> LatentDiffusion:
+    """Return a row of table 4; `source` is the denoiser's model.safetensors."""
+    return load(source.parent, row.sampler, row.steps)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wfdm.config.cohort import Modality
-from wfdm.data.table import MODALITIES
+from wfdm.data.table import check_modality
 from wfdm.errors import UserError
 
 
@@ -44,13 +44,11 @@ class Sample:
         request: what was asked.
         volume: (R, A, S) float32, RAS order.
         affine: (4, 4), voxels to mm.
-        made_by: what the sidecar says of how it was made: models, steps, digests.
     """
 
     request: Request
     volume: np.ndarray
     affine: np.ndarray
-    made_by: Mapping[str, Any]
 
 
 class Generator(Protocol):
@@ -64,7 +62,10 @@ class Generator(Protocol):
     def modalities(self) -> tuple[Modality, ...]: ...  # noqa: D102
 
     def made_by(self, request: Request, seed: int) -> Mapping[str, Any]:
-        """Return what its sample for `request` will say of how it was made, before making it."""
+        """Return what the sidecar of its sample for `request` says: models, steps, digests.
+
+        It is known before the sample is made.
+        """
         ...
 
     def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:
@@ -79,11 +80,7 @@ class Generator(Protocol):
 def refuse_others(generator: Generator, requests: Sequence[Request], name: str) -> None:
     """Raise UserError for a request of a modality that is unknown, or that `generator` lacks."""
     for request in requests:
-        if request.modality not in MODALITIES:
-            raise UserError(
-                f"{request.name}: unknown modality '{request.modality}': "
-                f"use {', '.join(MODALITIES)}"
-            )
+        check_modality(request.modality, request.name)
         if request.modality not in generator.modalities:
             raise UserError(
                 f"{request.name}: {name} was not trained on {request.modality}; "

@@ -7,6 +7,7 @@ from typing import Any
 
 from wfdm.atomic import write_text
 from wfdm.data.metadata import canonical, load_schema
+from wfdm.data.paths import sidecar_path
 from wfdm.data.volumes import write_nifti
 from wfdm.generators.protocol import Generator, Request, Sample
 from wfdm.log import progress
@@ -45,7 +46,7 @@ def write_sample(path: Path, sample: Sample, text: str) -> None:
     The sidecar is written last: where it exists, the volume beside it is complete.
     """
     write_nifti(path, sample.volume, sample.affine, description=DESCRIPTION)
-    write_text(_sidecar_path(path), text)
+    write_text(sidecar_path(path), text)
 
 
 def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str, Any]:
@@ -67,13 +68,9 @@ def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str
 
 
 def _is_there(path: Path, text: str) -> bool:
-    beside = _sidecar_path(path)
+    beside = sidecar_path(path)
     return path.is_file() and beside.is_file() and beside.read_text(encoding="utf-8") == text
 
 
 def _as_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1) + "\n"
-
-
-def _sidecar_path(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")

@@ -10,7 +10,7 @@ from typing import Any
 from wfdm.atomic import write_text
 from wfdm.config.cohort import Modality
 from wfdm.config.preprocess import PreprocessSettings
-from wfdm.data.paths import volume_name
+from wfdm.data.paths import SPACE, sidecar_path, volume_name
 from wfdm.preprocess.entry import ROUTES
 from wfdm.preprocess.registration import Rigid
 
@@ -50,7 +50,7 @@ class SessionResult:
         """Return what was written."""
         paths = self.paths
         images = [*paths.volumes.values(), paths.mask]
-        return [*images, *map(sidecar, images), *paths.transforms.values(), paths.picture]
+        return [*images, *map(sidecar_path, images), *paths.transforms.values(), paths.picture]
 
     def numbers(self) -> dict[str, Any]:
         """Return paths and numbers as plain values, for the provenance record."""
@@ -74,12 +74,12 @@ def session_paths(out: Path, prefix: str, modalities: Iterable[Modality]) -> Ses
     """Return where `preprocess_session` writes, so that a plan can name the files beforehand."""
     volumes, transforms = {}, {}
     for name in by_priority(modalities):
-        volumes[name] = out / volume_name(prefix, name, "SRI24", "preproc")
-        transforms[name] = out / f"{prefix}_from-{name}_to-SRI24_mode-image_xfm.mat"
+        volumes[name] = out / volume_name(prefix, name, SPACE, "preproc")
+        transforms[name] = out / f"{prefix}_from-{name}_to-{SPACE}_mode-image_xfm.mat"
     return SessionPaths(
         volumes=volumes,
         transforms=transforms,
-        mask=out / f"{prefix}_space-SRI24_desc-brain_mask.nii.gz",
+        mask=out / f"{prefix}_space-{SPACE}_desc-brain_mask.nii.gz",
         picture=out / f"{prefix}_desc-preproc_qc.png",
     )
 
@@ -89,14 +89,9 @@ def by_priority(modalities: Iterable[Modality]) -> list[Modality]:
     return sorted(modalities, key=REFERENCE_ORDER.index)
 
 
-def sidecar(path: Path) -> Path:
-    """Return where the JSON beside a volume lies."""
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-
-
 def write_sidecar(path: Path, content: dict[str, Any]) -> None:
     """Write the JSON beside a volume."""
-    write_text(sidecar(path), json.dumps(content, indent=2) + "\n")
+    write_text(sidecar_path(path), json.dumps(content, indent=2) + "\n")
 
 
 def volume_sidecar(

@@ -19,6 +19,7 @@ PACKAGE = "wfdm"
 
 LEFT_OUT = {
     "wfdm": "the version",
+    "wfdm.accelerator": "where models work; the record names it",
     "wfdm.atomic": "how files are written, not what",
     "wfdm.cli": "parses and calls stages",
     "wfdm.config": "only carries values; those that a stage reads are in its settings",

@@ -1,16 +1,13 @@
 """Records of single items in a job that works through many: what is still true is kept."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wfdm.atomic import write_text
 from wfdm.provenance.digests import digests, sha256_of
-from wfdm.provenance.records import device, environment, read
+from wfdm.provenance.records import Began, read, write
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,7 @@ class Basis:
     settings: Mapping[str, Any]
     code: str
     inputs: Mapping[str, str]
-    started: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
-    clock: float = field(default_factory=time.monotonic, compare=False)
+    began: Began = field(default_factory=Began, compare=False)
 
 
 def is_true(record: Path, basis: Basis, outputs: Iterable[Path] | None = None) -> bool:
@@ -55,20 +51,7 @@ def write_record(
 ) -> None:
     """Write an item's record; outputs of an earlier one that are no longer made are removed."""
     before, made = _content(record).get("outputs", {}), digests(outputs)
-    content = {
-        "stage": stage,
-        "outputs": made,
-        "inputs": basis.inputs,
-        "settings": basis.settings,
-        "code": basis.code,
-        "seed": basis.settings.get("seed"),
-        "results": results,
-        "environment": environment(),
-        "device": device(),
-        "started": basis.started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - basis.clock, 1),
-    }
-    write_text(record, json.dumps(content, indent=1) + "\n")
+    write(record, stage, made, basis.inputs, basis.settings, basis.code, results, basis.began)
     for stale in map(Path, set(before) - set(made)):
         if stale.parent == record.parent:
             stale.unlink(missing_ok=True)

@@ -33,6 +33,14 @@ def record_path(artefact: Path | str) -> Path:
     return path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
 
 
+@dataclass(frozen=True)
+class Began:
+    """When some work began: by the calendar, and by a clock that never jumps."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
+
+
 @dataclass
 class Run:
     """One run of a stage; what it reads and writes is added while it works.
@@ -54,8 +62,7 @@ class Run:
     implementations: tuple[str, ...] = ()
     outputs: list[Path] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.monotonic)
+    began: Began = field(default_factory=Began)
 
     @property
     def code(self) -> str:
@@ -98,21 +105,47 @@ def recorded(
     numbers = settings.numbers() if settings else {}
     run = Run(stage, given, list(inputs), numbers, tuple(implementations))
     yield run
-    made = run.outputs or [artefact]
+    made, read_from = digests(run.outputs or [artefact]), digests(run.inputs)
+    path = record_path(artefact)
+    write(path, stage, made, read_from, run.settings, run.code, run.results, run.began)
+
+
+def write(
+    record: Path,
+    stage: str,
+    outputs: Mapping[str, str],
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    code: str,
+    results: Mapping[str, Any],
+    began: Began,
+) -> None:
+    """Write a record.
+
+    Args:
+        record: its path.
+        stage: what was done.
+        outputs: path to sha256 of what was made.
+        inputs: path to sha256 of what it was made from.
+        settings: as plain values.
+        code: fingerprint of what the numbers depend on.
+        results: what is reported besides the files.
+        began: when the work began; it ends now.
+    """
     content = {
         "stage": stage,
-        "outputs": digests(made),
-        "inputs": digests(run.inputs),
-        "settings": run.settings,
-        "code": run.code,
-        "seed": run.settings.get("seed"),
-        "results": run.results,
+        "outputs": outputs,
+        "inputs": inputs,
+        "settings": settings,
+        "code": code,
+        "seed": settings.get("seed"),
+        "results": results,
         "environment": environment(),
         "device": device(),
-        "started": run.started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - run.clock, 1),
+        "started": began.at.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began.clock, 1),
     }
-    write_text(record_path(artefact), json.dumps(content, indent=1) + "\n")
+    write_text(record, json.dumps(content, indent=1) + "\n")
 
 
 def environment() -> dict[str, str]:

@@ -38,7 +38,6 @@ def run(
             settings.seed,
             out.with_suffix(""),
             settings.dpi,
-            threads,
             where,
         )
         record.outputs = list(made)

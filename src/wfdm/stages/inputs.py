@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wfdm.accelerator import accelerator
 from wfdm.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import torch
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -79,12 +82,12 @@ def weights_of(start: Path | None) -> Path | None:
     return file
 
 
-def device(threads: int) -> str:
+def device(threads: int) -> torch.device:
     """Fix the number of CPU threads of torch and return where its work goes: a GPU if any."""
     import torch
 
     torch.set_num_threads(threads)
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return accelerator()
 
 
 def architecture_of(compressor: Path) -> str:

@@ -33,14 +33,13 @@ def run(
     if n < 1 or steps < 1:
         raise UserError(f"-n is {n} and --steps is {steps}; both must be 1 or more")
     # Refused before anything heavy is imported.
-    from wfdm.data.table import MODALITIES
+    from wfdm.data.table import check_modality
 
-    if modality not in MODALITIES:
-        raise UserError(f"unknown modality '{modality}': use {', '.join(MODALITIES)}")
+    check_modality(modality)
     metadata = _metadata(age, sex, field or [])
 
-    from wfdm.data.paths import volume_name
-    from wfdm.generators.latent_diffusion import SPACE, load
+    from wfdm.data.paths import SPACE, volume_name
+    from wfdm.generators.latent_diffusion import load
     from wfdm.generators.protocol import Request
     from wfdm.generators.write import write_samples
     from wfdm.processes.samplers import SAMPLERS

@@ -8,6 +8,7 @@ its volumes, without regard to the test scans.
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from wfdm.stages.arguments import Out, Scans, Shard, Shards, Splits, Threads, Vo
 from wfdm.stages.inputs import device, models_behind
 
 if TYPE_CHECKING:
-    from wfdm.generators.protocol import Generator, Request
+    from wfdm.generators.protocol import Request
 
 Settings = reads("seed", "{generator}", "made=generators.{generator}")
 
@@ -52,7 +53,9 @@ def run(
     inputs = [source, scans, splits, volumes]
     implementations = [settings.made.implementation, *_implementations(settings, source)]
     with recorded("sample-test", out, settings, inputs, implementations) as record:
-        generator = _load(settings, source)
+        # By name: another kind of generator is none of this one's code.
+        module = import_module(settings.made.implementation)
+        generator = module.of_row(settings.generator, settings.made, source)
         wanted = _requests(settings, generator, out.parent, scans, splits, volumes)
         mine = in_shard((request.name for request in wanted.values()), shard, shards)
         requests = {path: each for path, each in sorted(wanted.items()) if each.name in set(mine)}
@@ -62,16 +65,6 @@ def run(
         table = pd.DataFrame(rows, columns=["scan_id", "modality", "path"])
         write_table(table.assign(sha256=table["path"].map(sha256_of)), out)
         record.outputs = [out, *requests]
-
-
-def _load(settings: Any, source: Path) -> Generator:
-    from wfdm.generators import decoded_noise, folder, latent_diffusion
-
-    if settings.made.kind == "diffusion":
-        return latent_diffusion.load(source.parent, settings.made.sampler, settings.made.steps)
-    if settings.made.kind == "noise":
-        return decoded_noise.load(settings.generator, source.parent)
-    return folder.load(settings.generator, source)
 
 
 def _implementations(settings: Any, source: Path) -> list[str]:
@@ -88,18 +81,16 @@ def _implementations(settings: Any, source: Path) -> list[str]:
 
 
 def _requests(
-    settings: Any, generator: Generator, out: Path, scans: Path, splits: Path, volumes: Path
+    settings: Any, generator: Any, out: Path, scans: Path, splits: Path, volumes: Path
 ) -> dict[Path, Request]:
     """Return the path of every request: one per test scan, or what a folder holds."""
     from wfdm.data.metadata import load_schema
-    from wfdm.data.paths import key_of, volume_name
+    from wfdm.data.paths import SPACE, key_of, volume_name
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, rows_of, with_split
-    from wfdm.generators.folder import FinishedVolumes
-    from wfdm.generators.latent_diffusion import SPACE
     from wfdm.generators.protocol import Request
 
-    if isinstance(generator, FinishedVolumes):
+    if settings.made.kind == "folder":
         return {_path_of_finished(out, each): each for each in generator.requests()}
     table = read_scans(scans).drop(columns="person")
     real = table[table["scan_id"].isin(read_table(volumes)["scan_id"])]
@@ -116,6 +107,7 @@ def _requests(
 
 def _path_of_finished(out: Path, request: Request) -> Path:
     """Return where a finished volume is written: files of one name in two folders stay apart."""
-    stem = Path(request.name).name.split(".nii")[0]
+    from wfdm.data.paths import stem
+
     unique = sha256(request.name.encode()).hexdigest()[:8]
-    return out / request.modality / f"{stem}_{unique}.nii.gz"
+    return out / request.modality / f"{stem(Path(request.name))}_{unique}.nii.gz"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from wfdm.config.cohort import PhantomSource
-from wfdm.config.study import Study
+from wfdm.config.study import ROWS, Study
 
 
 def differences(study: Study) -> str:
@@ -22,7 +22,7 @@ def differences(study: Study) -> str:
         told.append(f"{size} voxels of {study.preprocess.spacing:g} mm, not 192x224x160 of 1 mm")
     if study.preprocess.extractor != paper.preprocess.extractor:
         told.append(f"brain extraction by {study.preprocess.extractor}, not HD-BET")
-    if any(_rows_differ(study, paper, rows) for rows in ("compressors", "denoisers", "generators")):
+    if any(_rows_differ(study, paper, rows) for rows in ROWS):
         told.append("sizes or training of the models are not the paper's")
     if study.evaluation.features.weights is None:
         told.append("features from an untrained stand-in, not MedicalNet")

@@ -14,6 +14,7 @@ import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
+from wfdm.accelerator import accelerator
 from wfdm.config.compressors import AdversarialSettings, Architecture, CompressorTraining
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
@@ -134,7 +135,7 @@ class StageA:
             _check_sizes(task, settings, model.factor)
             self.modules: dict[str, nn.Module] = {"model": model}
             if settings.adversarial.weight:
-                self.modules["discriminator"] = _discriminator(settings.adversarial)
+                self.modules["discriminator"] = discriminator(settings.adversarial)
         rates = {"model": settings.learning_rate}
         rates["discriminator"] = settings.adversarial.learning_rate
         self.optimizers = {
@@ -216,7 +217,8 @@ class StageA:
         return loss
 
 
-def _discriminator(settings: AdversarialSettings) -> nn.Module:
+def discriminator(settings: AdversarialSettings) -> nn.Module:
+    """Return the patch discriminator: volumes (B, 1, R, A, S) to one logit per patch, last."""
     # Instance normalisation as in MAISI's recipe: nothing mixes the real and the fake half of a
     # batch, and there are no running statistics.
     return PatchDiscriminator(
@@ -269,7 +271,7 @@ def _measure(task: Task, volumes: pd.DataFrame, files: Files) -> None:
     else:
         published = import_module(task.architecture.published)
         model = published.load_pretrained(task.architecture, files.pretrained)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = accelerator()
     scans = Volumes(_to_validate(volumes, task.seed, FIXED_SCANS), task.volume, None, 0)
     distances = []
     model = model.to(device)
@@ -278,4 +280,4 @@ def _measure(task: Task, volumes: pd.DataFrame, files: Files) -> None:
         distances.append(float((model.decode(model.encode(real)[0]) - real).abs().mean()))
     registry.save(files.out, model)
     history = [{"step": 0, "val_loss": sum(distances) / len(distances)}]
-    results.write_history(files.out / "history.csv", history)
+    results.write_history(files.out, history)

@@ -53,7 +53,6 @@ from wfdm.training.board import Board
 from wfdm.training.summary import Parts
 
 Batch = dict[str, Tensor]
-HISTORY = "history.csv"
 
 
 class Draws(Protocol):
@@ -198,9 +197,7 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
     if board is not None:
         board.close()
         newest = state.copy_weights(objective.modules[objective.exported])
-        results.write(plan.folder, newest, progress.best, plan.config)
-        # Here too: who asks for a finished training again may have removed what it had left.
-        results.write_history(plan.folder / HISTORY, progress.history)
+        results.write(plan.folder, newest, progress.best, plan.config, progress.history)
     fabric.barrier()
     summary = rates.summary(progress.step)
     if fabric.is_global_zero and summary["steps"]:
@@ -304,7 +301,7 @@ def _keep(
         state.save(
             _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
         )
-        results.write_history(plan.folder / HISTORY, progress.history)
+        results.write_history(plan.folder, progress.history)
         log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
     fabric.barrier()
 

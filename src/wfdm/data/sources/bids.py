@@ -11,7 +11,7 @@ from wfdm.config.cohort import BidsSource
 from wfdm.data.findings import Finding, Listing
 from wfdm.data.metadata import load_schema
 from wfdm.data.participants import Participants, read_participants
-from wfdm.data.paths import scan_id
+from wfdm.data.paths import scan_id, stem
 from wfdm.data.table import columns
 from wfdm.errors import UserError
 
@@ -90,8 +90,7 @@ def _dataset_rows(dataset: str, folder: Path, listing: Listing) -> list[dict[str
 
 
 def _parse(image: Path) -> tuple[dict[str, str], str]:
-    stem = image.name.split(".nii")[0]
-    *pairs, suffix = stem.split("_")
+    *pairs, suffix = stem(image).split("_")
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
     if suffix not in SUFFIXES and suffix not in anatomical_suffixes():
         raise UserError(
@@ -106,12 +105,11 @@ def _parse(image: Path) -> tuple[dict[str, str], str]:
 def _distinct(images: list[Path]) -> list[Path]:
     stems: dict[str, Path] = {}
     for image in images:
-        stem = image.name.split(".nii")[0]
-        if stem in stems:
+        if (name := stem(image)) in stems:
             raise UserError(
-                f"duplicate scan_id: {stems[stem]} and {image} claim the same scan: remove one"
+                f"duplicate scan_id: {stems[name]} and {image} claim the same scan: remove one"
             )
-        stems[stem] = image
+        stems[name] = image
     return images
 
 

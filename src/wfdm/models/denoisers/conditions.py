@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from wfdm.data.metadata import Statistics, encode
-from wfdm.data.table import MODALITIES, MODALITY_IDS
-from wfdm.errors import UserError
+from wfdm.data.table import MODALITY_IDS, check_modality
 
 
 @dataclass  # not frozen: mixed precision casts it field by field
@@ -39,8 +38,7 @@ class Conditions:
             UserError: an unknown modality, or metadata that the schema does not know.
         """
         for name in modalities:
-            if name not in MODALITY_IDS:
-                raise UserError(f"unknown modality '{name}': use {', '.join(MODALITIES)}")
+            check_modality(name)
         coded = [encode(row, statistics) for row in rows]
         values, mask = (torch.from_numpy(np.stack(part)) for part in zip(*coded, strict=True))
         return cls(torch.tensor([MODALITY_IDS[name] for name in modalities]), values, mask)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from wfdm.accelerator import accelerator
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.errors import SessionError, UserError
 from wfdm.preprocess.extraction import hd_bet
@@ -140,8 +141,7 @@ def _hd_bet_2(mirror: bool) -> Any:
     threads = torch.get_num_threads()
     from HD_BET.hd_bet_prediction import get_hdbet_predictor
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictor = get_hdbet_predictor(use_tta=mirror, device=device)
+    predictor = get_hdbet_predictor(use_tta=mirror, device=accelerator())
     torch.set_num_threads(threads)  # HD-BET takes every core of the machine
     return predictor
 
