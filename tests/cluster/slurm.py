@@ -121,6 +121,18 @@ class Cluster:
             time.sleep(0.1)
         raise TimeoutError(f"{daemon} does not end")
 
+    def crash(self, job: str) -> None:
+        """Kill the node's daemon and all that belongs to a job on it, as a power cut does."""
+        self.kill("slurmd")
+        subprocess.run(["pkill", "-KILL", "-x", "slurmstepd"], check=False)
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (process / "environ").read_bytes().split(b"\0")
+            except OSError:  # it ended
+                continue
+            if f"SLURM_JOB_ID={job}".encode() in variables:
+                os.kill(int(process.name), signal.SIGKILL)
+
     def wait(self, state: str, seconds: float = 30) -> None:
         """Wait until the node is in a state, such as "idle"."""
         told = ""

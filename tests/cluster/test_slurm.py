@@ -72,6 +72,13 @@ def running() -> str:
     return ask("squeue", "-h", "-t", "R", "-o", "%i")
 
 
+def starts_again(job: str, process: subprocess.Popen) -> None:
+    """Wait until SLURM has put a job back in its queue, and do without its two minutes there."""
+    until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), process)
+    until(lambda: ask("squeue", "-h", "-j", job, "-t", "PD", "-o", "%i"), process)
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
+
+
 def test_the_study_comes_out_as_on_one_machine(cluster, made, tmp_path):
     workflow = made.twin(tmp_path)
     shutil.rmtree(workflow.results)
@@ -94,8 +101,7 @@ def test_a_training_whose_time_is_nearly_over_waits_again_and_continues(
     until(lambda: begun(untrained), process)
     job = running()
     subprocess.run(["scancel", "--signal=USR1", job], check=True)  # as SLURM does before the end
-    until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), process)
-    ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM lets it wait two minutes
+    starts_again(job, process)
     ends_well(process, untrained, finished)
     assert continued(untrained)
     assert [each["JobId"] for each in jobs_of(untrained, cluster)].count(job) == 2
@@ -114,10 +120,10 @@ def test_a_training_that_is_cancelled_keeps_its_state_and_is_tried_again(
 def test_a_node_that_dies_under_a_job_changes_no_result(cluster, finished, untrained):
     process = train(untrained)
     until(lambda: begun(untrained), process)
-    cluster.kill("slurmd")
-    for name in ("slurmstepd", "wfdm"):
-        subprocess.run(["pkill", "-KILL", "-f", name], check=False)
+    job = running()
+    cluster.crash(job)
     cluster.start_node()
+    starts_again(job, process)
     ends_well(process, untrained, finished)
 
 

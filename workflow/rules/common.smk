@@ -23,8 +23,8 @@ from wfdm.tables.differences import differences
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
     "export WFDM_GPUS=0; "
-    "requeue() { if [ $1 = 138 ] && [ -v SLURM_JOB_ID ]; then scontrol requeue $SLURM_JOB_ID; fi; "
-    "exit $1; }; "
+    "requeue() ( if [ $1 = 138 ] && [ -v SLURM_JOB_ID ]; then scontrol requeue $SLURM_JOB_ID; fi; "
+    "exit $1 ); "
 )
 # The signal for that (128 + 10) is for the training alone: Snakemake and its shell would die of it.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
