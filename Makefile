@@ -29,7 +29,7 @@ report: .venv/demo ## the demo's report, one HTML file
 	$(DEMO) --report results/demo/report.html
 
 test: .venv/dev ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
 
 lint: .venv/dev ## formatting, rules, types
 	$(BIN)/ruff check .

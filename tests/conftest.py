@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from wfdm.data.assets import retrieve
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 settings.load_profile("any machine")
+torch.set_num_threads(1)  # several tests run side by side
 
 
 @pytest.fixture(scope="session")

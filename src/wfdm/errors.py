@@ -4,8 +4,10 @@
 class UserError(Exception):
     """Bad input or something missing, in one line: what is wrong, where, how to correct it.
 
-    The command line prints the message without a traceback and exits with status 1.
+    The command line prints the message without a traceback and exits with `status`.
     """
+
+    status = 1
 
 
 class SessionError(UserError):

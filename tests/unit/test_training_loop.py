@@ -89,18 +89,37 @@ def test_the_exported_weights_are_those_of_the_best_validation(undisturbed):
     assert loss == pytest.approx(min(float(row.split(",")[2]) for row in rows), rel=1e-5)
 
 
-def test_a_killed_training_continues_to_the_same_bytes(undisturbed, tmp_path):
-    command = [sys.executable, __file__, str(tmp_path)]
+def disturbed(folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """Start a training, send it a signal between two validations; return status and its words."""
+    command = [sys.executable, __file__, str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    state = tmp_path / "last" / "state.safetensors"
+    state = folder / "last" / "state.safetensors"
     while not state.exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    time.sleep(0.1)  # now between two validations
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    time.sleep(0.1)
+    os.kill(process.pid, number)
+    told = process.communicate()[1]
+    return process.returncode, told
+
+
+def test_a_killed_training_continues_to_the_same_bytes(undisturbed, tmp_path):
+    assert disturbed(tmp_path, signal.SIGKILL)[0] == -signal.SIGKILL
     assert not (tmp_path / "model.safetensors").exists()
     train(Line(), plan(tmp_path))
+    assert outputs(tmp_path) == outputs(undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_asked_to_stop_keeps_all_it_has_done(undisturbed, tmp_path, number):
+    status, told = disturbed(tmp_path, number)
+    assert status == 128 + number
+    (line,) = [line for line in told.splitlines() if "stopped by" in line]
+    step = int(line.rpartition(" ")[2])
+    assert number.name in line and 10 < step < STEPS and step % 10, "not at a validation"
+    again = Line()
+    train(again, plan(tmp_path))
+    assert len(again.rates) == STEPS - step, "no step is done twice"
     assert outputs(tmp_path) == outputs(undisturbed)
 
 
@@ -259,4 +278,8 @@ def test_schedules_rise_then_fall_to_nothing(warmup):
 
 
 if __name__ == "__main__":
-    train(Line(pause=0.05), plan(Path(sys.argv[1])))
+    try:
+        train(Line(pause=0.05), plan(Path(sys.argv[1])))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.status)

@@ -6,16 +6,18 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import pytest
 import yaml
+from filelock import FileLock
 from nibabel.processing import resample_to_output
 
 ROOT = Path(__file__).parents[2]
+HERE = ("--cores", "2", "--nolock")
 COPIED = ("Snakefile", "workflow", "config", "src", "profiles", "slurm")
 LAB = ("one", "two")  # people of the study who are no phantoms; each in a shard of its own
 
@@ -71,11 +73,10 @@ class Workflow:
             "PATH": os.pathsep.join(binaries),
         }
 
-    def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen:
-        """Start Snakemake in a process group of its own."""
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock"]
+    def start(self, *arguments: str, where: Sequence[str] = HERE) -> subprocess.Popen:
+        """Start Snakemake in a process group of its own; `where` are options that say where."""
         return subprocess.Popen(
-            [*command, *arguments, "--configfile", *self.configs],
+            [sys.executable, "-m", "snakemake", *where, *arguments, "--configfile", *self.configs],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -84,9 +85,9 @@ class Workflow:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str, code: int = 0) -> str:
+    def run(self, *arguments: str, code: int = 0, where: Sequence[str] = HERE) -> str:
         """Run Snakemake to its end and return what it printed."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, where=where)
         printed, _ = process.communicate()
         assert process.returncode == code, printed[-6000:]
         return printed
@@ -150,7 +151,22 @@ def tiny(atlas, tmp_path_factory) -> Workflow:
 
 
 @pytest.fixture(scope="session")
-def finished(tiny) -> Workflow:
-    """The tiny study, run once from raw scans to tables and figures."""
-    tiny.run("all")
-    return tiny
+def made(tiny, tmp_path_factory) -> Workflow:
+    """The tiny study, run from raw scans to tables and figures: once for all test processes.
+
+    No test changes anything in it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "made.lock"):
+        if not (folder / "made.done").exists():
+            tiny.twin(folder / "made").run("all")
+            (folder / "made.done").touch()
+    return Workflow(folder / "made", tiny.configs)
+
+
+@pytest.fixture(scope="session")
+def finished(made, tmp_path_factory) -> Workflow:
+    """The finished tiny study, of this test process alone."""
+    return made.twin(tmp_path_factory.mktemp("finished"))

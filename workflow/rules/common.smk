@@ -3,6 +3,7 @@
 import functools
 import gc
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -17,10 +18,16 @@ from wfdm.errors import UserError
 from wfdm.stages import plan
 from wfdm.tables.differences import differences
 
-# The `wfdm` command is the one of the environment that Snakemake runs in.
+# The `wfdm` command is the one of the environment that Snakemake runs in. It uses no GPU, unless a
+# rule asks for one. `requeue` gives a training whose time was nearly over back to SLURM's queue.
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    "export WFDM_GPUS=0; "
+    "requeue() ( if [ $1 = 138 ] && [ -v SLURM_JOB_ID ]; then scontrol requeue $SLURM_JOB_ID; fi; "
+    "exit $1 ); "
 )
+# The signal for that (128 + 10) is for the training alone: Snakemake and its shell would die of it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 # A plan makes millions of objects and keeps them: looking for garbage less often saves 5 s of 75.
 gc.set_threshold(100_000, 50, 100)
 
@@ -35,6 +42,7 @@ PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSour
 COMPRESSORS, ABSENT = plan.placed(study)
 NOTE = differences(study)
 LAST = f"-of-{study.shards:04d}"
+BEFORE_THE_END = "--signal=USR1@300"  # seconds that a training has to keep its state
 
 if ABSENT and workflow.is_main_process:
     told = ", ".join(f"{name} ({path})" for name, path in ABSENT.items())

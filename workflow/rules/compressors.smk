@@ -25,6 +25,7 @@ rule train_compressor:
         runtime=lambda wildcards: 7200 if training_of(wildcards) else 30,
         gpu=lambda wildcards: 1 if training_of(wildcards) else 0,
         cache_mb=study.cache_mb,
+        slurm_extra=BEFORE_THE_END,
     params:
         settings=lambda wildcards: settings_of(
             "train_compressor", compressor=wildcards.compressor
@@ -43,11 +44,11 @@ rule train_compressor:
     message:
         "Train compressor {wildcards.compressor}"
     shell:
-        "wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
+        "WFDM_GPUS={resources.gpu} wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
         "--splits {input.splits:q} {params.weights} --threads {threads} "
         "--workers $(( {threads} > 2 ? {threads} - 2 : 0 )) --cache {params.cache:q} "
         "--cache-mb {resources.cache_mb} "
-        "--out {output.model:q} 2>&1 | tee {log:q}"
+        "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
 
 
 rule encode:
@@ -73,7 +74,7 @@ rule encode:
     message:
         "Encode shard {wildcards.shard} with {wildcards.compressor}"
     shell:
-        "wfdm encode --settings {params.settings:q} --compressor {input.model:q} "
+        "WFDM_GPUS={resources.gpu} wfdm encode --settings {params.settings:q} --compressor {input.model:q} "
         "--volumes {input.volumes:q} --shard {wildcards.shard} --shards {params.shards} "
         "--threads {threads} --out {output.latents:q} 2>&1 | tee {log:q}"
 

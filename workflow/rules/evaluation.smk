@@ -91,7 +91,7 @@ rule reconstruction:
     message:
         "Reconstruct shard {wildcards.shard} of the test split with {wildcards.compressor}"
     shell:
-        "wfdm reconstruction --settings {params.settings:q} --compressor {input.model:q} "
+        "WFDM_GPUS={resources.gpu} wfdm reconstruction --settings {params.settings:q} --compressor {input.model:q} "
         "--volumes {input.volumes:q} --splits {input.splits:q} {params.lpips} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
@@ -150,7 +150,7 @@ rule features:
     message:
         "Features of shard {wildcards.shard} of the {wildcards.cohort} volumes"
     shell:
-        "wfdm features --settings {params.settings:q} --volumes {input.volumes:q} "
+        "WFDM_GPUS={resources.gpu} wfdm features --settings {params.settings:q} --volumes {input.volumes:q} "
         "{params.splits} {params.weights} --shard {wildcards.shard} --shards {params.shards} "
         "--threads {threads} --out {output.features:q} 2>&1 | tee {log:q}"
 

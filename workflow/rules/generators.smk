@@ -26,6 +26,7 @@ rule train_denoiser:
         mem_mb=64000,
         runtime=7200,
         gpu=1,
+        slurm_extra=BEFORE_THE_END,
     params:
         settings=lambda wildcards: settings_of(
             "train_denoiser", denoiser=wildcards.denoiser
@@ -38,10 +39,10 @@ rule train_denoiser:
     message:
         "Train denoiser {wildcards.denoiser}"
     shell:
-        "wfdm train-denoiser --settings {params.settings:q} --latents {input.latents:q} "
+        "WFDM_GPUS={resources.gpu} wfdm train-denoiser --settings {params.settings:q} --latents {input.latents:q} "
         "--scans {input.scans:q} --splits {input.splits:q} "
         "--statistics {input.statistics:q} --threads {threads} "
-        "--out {output.model:q} 2>&1 | tee {log:q}"
+        "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
 
 
 rule sample:
@@ -71,7 +72,7 @@ rule sample:
     message:
         "Sample shard {wildcards.shard} from {wildcards.generator}"
     shell:
-        "wfdm sample-test --settings {params.settings:q} --source {input.source:q} "
+        "WFDM_GPUS={resources.gpu} wfdm sample-test --settings {params.settings:q} --source {input.source:q} "
         "--scans {input.scans:q} --splits {input.splits:q} --volumes {input.volumes:q} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.samples:q} 2>&1 | tee {log:q}"

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from wfdm import __version__
+from wfdm import __version__, accelerator
 from wfdm.cli.commands import add_stages
 from wfdm.errors import UserError
 from wfdm.log import start_logging
@@ -31,8 +31,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, help="Print the version."),
+    gpus: int | None = typer.Option(
+        None, min=0, envvar="WFDM_GPUS", help="How many GPUs to use; by default all that are there."
+    ),
 ) -> None:
     start_logging()
+    if gpus is not None:
+        accelerator.use(gpus)
     # One thread per registration: results must not depend on the machine.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
     # Waiting threads spin for some microseconds, then sleep. Longer spinning would slow a shared
@@ -46,4 +51,4 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"wfdm: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.status)

@@ -33,6 +33,7 @@ LEFT_OUT = {
     "wfdm.stages.inputs": "reads and checks what a stage is given",
     "wfdm.stages.plan": "answers what a plan asks",
     "wfdm.training.board": "curves for TensorBoard",
+    "wfdm.training.interrupt": "when a training stops, not what it does",
     "wfdm.training.summary": "the table of a model's parts in the log",
 }
 """Modules, and packages with all they hold, that decide no number, each with the reason."""

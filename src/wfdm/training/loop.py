@@ -33,6 +33,7 @@ Two modules trained by one optimizer go into one wrapping nn.Module.
 """
 
 import math
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from wfdm.errors import UserError
 from wfdm.log import Rates, log
 from wfdm.seeds import generator_for, seed_for, torch_generator
-from wfdm.training import results, state
+from wfdm.training import interrupt, results, state
 from wfdm.training.board import Board
 from wfdm.training.summary import Parts
 
@@ -168,6 +169,7 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
     Raises:
         UserError: the loss is not finite, the batch does not divide over the devices, or a kept
             state or the weights to start from cannot be used.
+        StoppedError: a signal asked it to stop; it continues when it is run again.
     """
     torch.set_num_threads(plan.threads)
     fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision)
@@ -178,22 +180,24 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
     rates = Rates(plan.name, plan.steps, progress.step, items=objective.batch_size)
     board = Board(plan.folder, progress.step) if fabric.is_global_zero else None
     parts = Parts(objective.modules, told=fabric.is_global_zero)
-    sums: dict[str, Tensor] = {}
-    for batch in loader:
-        run.step = progress.step
-        with parts.seen_once():
-            losses = _one_step(run, objective, plan, batch)
-        for name, loss in losses.items():
-            sums[name] = sums.get(name, 0) + loss.float()
-        progress.step += 1
-        if fabric.is_global_zero:
-            rates.tick(progress.step, losses)
-        if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
-            with rates.paused():
-                _keep(run, objective, plan, progress, sums)
-            if board is not None:
-                board.show(progress.history[-1])
-            sums = {}
+    with interrupt.heeded() as stop:
+        for batch in loader:
+            run.step = progress.step
+            with parts.seen_once():
+                losses = _one_step(run, objective, plan, batch)
+            for name, loss in losses.items():
+                progress.sums[name] = progress.sums.get(name, 0) + loss.float()
+            progress.step += 1
+            if fabric.is_global_zero:
+                rates.tick(progress.step, losses)
+            if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
+                with rates.paused():
+                    _judge(run, objective, plan, progress)
+                if board is not None:
+                    board.show(progress.history[-1])
+            if progress.step < plan.steps and (number := _asked(fabric, stop)):
+                _keep(run, objective, plan, progress)
+                raise interrupt.StoppedError(plan.name, number, progress.step)
     if board is not None:
         board.close()
         newest = state.copy_weights(objective.modules[objective.exported])
@@ -229,6 +233,7 @@ def _resume(fabric: Fabric, objective: Objective, plan: Plan) -> state.Progress:
         state.make_way(file, plan.identity)
     fabric.barrier()
     progress = state.restore(file, objective.modules, objective.optimizers)
+    progress.sums = fabric.to_device(progress.sums)
     words = ""
     if progress.step:
         fabric.strategy.precision.load_state_dict(progress.precision)
@@ -276,14 +281,20 @@ def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-def _keep(
-    run: Run, objective: Objective, plan: Plan, progress: state.Progress, sums: dict[str, Tensor]
-) -> None:
-    """Validate, add a row to the history, and keep the state that the next step starts from."""
+def _asked(fabric: Fabric, stop: interrupt.Stop) -> int:
+    """Return the signal that asked to stop, on whichever device; 0 when none did."""
+    if fabric.world_size == 1:
+        return stop.signal
+    came = torch.tensor(float(stop.signal > 0), device=fabric.device)
+    return (stop.signal or signal.SIGTERM) if _over_devices(fabric, came, "sum") else 0
+
+
+def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress) -> None:
+    """Validate, add a row to the history, and keep the state."""
     fabric = run.fabric
     since = int(progress.history[-1]["step"]) if progress.history else 0
     row: dict[str, float] = {"step": progress.step}
-    for name, total in sums.items():
+    for name, total in progress.sums.items():
         row[name] = _over_devices(fabric, total / (progress.step - since), "mean")
     row["val_loss"] = _validate(run, objective)
     for name, value in row.items():
@@ -293,17 +304,24 @@ def _keep(
                 f"rate or look for broken volumes (running again continues from step {since})"
             )
     progress.history.append(row)
-    progress.precision = fabric.strategy.precision.state_dict()
+    progress.sums = {}
     if row["val_loss"] < progress.best_loss:
         progress.best_loss = row["val_loss"]
         progress.best = state.copy_weights(objective.modules[objective.exported])
+    _keep(run, objective, plan, progress)
     if fabric.is_global_zero:
+        results.write_history(plan.folder, progress.history)
+        log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
+
+
+def _keep(run: Run, objective: Objective, plan: Plan, progress: state.Progress) -> None:
+    """Keep the state that the next step starts from."""
+    progress.precision = run.fabric.strategy.precision.state_dict()
+    if run.fabric.is_global_zero:
         state.save(
             _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
         )
-        results.write_history(plan.folder, progress.history)
-        log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
-    fabric.barrier()
+    run.fabric.barrier()
 
 
 def _validate(run: Run, objective: Objective) -> float:

@@ -7,7 +7,7 @@ overwritten: it is moved aside, and used again when that identity returns.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from wfdm.log import log
 
 FILE = "state.safetensors"
 SHOWN = 12  # characters of an identity in names and messages
+REACHED = ("step", "best_loss", "history", "precision")  # of `Progress`, what is no tensor
 Weights = dict[str, Tensor]
 
 
@@ -31,8 +32,9 @@ class Progress:
     """How far a training has come.
 
     `step` counts finished updates. `best` holds the judged module's weights (on the CPU) at the
-    lowest validation loss so far, `history` one row per validation. `precision` is the loss
-    scaler's state under 16-bit mixed precision, empty otherwise.
+    lowest validation loss so far, `history` one row per validation, `sums` of each loss since the
+    last of them. `precision` is the loss scaler's state under 16-bit mixed precision, empty
+    otherwise.
     """
 
     step: int = 0
@@ -40,6 +42,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     precision: dict[str, Any] = field(default_factory=dict)
     best: Weights = field(default_factory=dict)
+    sums: Weights = field(default_factory=dict)
 
 
 def copy_weights(module: nn.Module) -> Weights:
@@ -59,6 +62,7 @@ def save(
 ) -> None:
     """Write everything that the next step depends on to `path`, atomically."""
     tensors: Weights = {f"best/{key}": value for key, value in progress.best.items()}
+    tensors |= {f"sums/{key}": value.to("cpu") for key, value in progress.sums.items()}
     for name, module in modules.items():
         tensors |= {f"module/{name}/{key}": value for key, value in copy_weights(module).items()}
     for name, optimizer in optimizers.items():
@@ -66,7 +70,7 @@ def save(
             for key, value in moments.items():
                 moment = torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
                 tensors[f"optimizer/{name}/{index}/{key}"] = moment
-    reached = {key: value for key, value in asdict(progress).items() if key != "best"}
+    reached = {key: getattr(progress, key) for key in REACHED}
     # One entry only: safetensors writes several in no fixed order, and equal states should be
     # equal files.
     with atomic_path(path) as temporary:
@@ -121,7 +125,8 @@ def restore(
                 moments.setdefault(int(index), {})[moment] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        return Progress(**reached, best=_under("best/", tensors))
+        best, sums = _under("best/", tensors), _under("sums/", tensors)
+        return Progress(**reached, best=best, sums=sums)
     except (RuntimeError, ValueError, TypeError) as error:
         raise _damaged(path, error) from None
 
