@@ -19,8 +19,8 @@ from wfdm.config.reads import reads
 from wfdm.config.study import Study, merged
 from wfdm.data.assets import find
 from wfdm.errors import UserError
+from wfdm.stages import diversity, train_compressor, train_denoiser
 from wfdm.stages import split as split_stage
-from wfdm.stages import synthesis, train_compressor, train_denoiser
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -258,7 +258,7 @@ def test_an_edit_of_the_evaluation_leaves_training_settings_alone():
     assert before == after
     before, after = both(train_denoiser, denoiser="wfdm")
     assert before == after
-    before, after = both(synthesis, generator="wfdm")
+    before, after = both(diversity, generator="wfdm")
     assert before != after
 
 

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.table import write_csv
 from wfdm.errors import UserError
+from wfdm.evaluation import diversity
 from wfdm.evaluation import features as feature_files
-from wfdm.evaluation import floors
 from wfdm.evaluation.distribution import distances, pooled
-from wfdm.evaluation.diversity import draw_pairs, self_similarity
+from wfdm.evaluation.diversity import draw_pairs, pairs_of
+from wfdm.evaluation.mean_volumes import mean_volumes
 from wfdm.evaluation.reconstruction import compare
 from wfdm.evaluation.synthesis import synthesis_metrics
 from wfdm.seeds import generator_for
@@ -162,23 +164,61 @@ def write_volumes(folder, modalities, seed=0):
     return pd.DataFrame(rows)
 
 
+def scored(folder, samples, most, shards=1, seed=1, generator="wfdm"):
+    """The shards of the pairs of some samples, scored as the stage does."""
+    parts = [folder / f"pairs-{shard}-of-{shards}.csv" for shard in range(shards)]
+    pairs = pairs_of(samples, most, seed, generator)
+    for shard, part in enumerate(parts):
+        mine = diversity.of_shard(pairs, shard, shards)
+        write_csv(diversity.score_pairs(mine, samples, SETTINGS, part, "x"), part)
+    return parts
+
+
 def test_self_similarity_is_the_mean_over_all_pairs_when_few(tmp_path):
-    paths = list(write_volumes(tmp_path / "v", ["T1w"] * 3)["path"])
-    volumes = [torch.from_numpy(nib.load(path).get_fdata(dtype=np.float32)) for path in paths]
+    volumes = write_volumes(tmp_path / "v", ["T1w"] * 3)
+    arrays = [torch.from_numpy(nib.load(path).get_fdata(dtype=np.float32)) for path in volumes.path]
     expected = np.mean(
         [
             compare(a[None, None], b[None, None])["MS-SSIM"]
-            for a, b in itertools.combinations(volumes, 2)
+            for a, b in itertools.combinations(arrays, 2)
         ]
     )
-    value, pairs = self_similarity(paths, SETTINGS, 5000, np.random.default_rng(0))
+    scores = diversity.read_scores(scored(tmp_path, volumes, 5000))
+    value, pairs = diversity.self_similarity(scores, "T1w")
     assert pairs == 3
     assert value == pytest.approx(expected, abs=1e-6)
-    assert self_similarity(paths[:1] * 2, SETTINGS, 10, np.random.default_rng(0)) == (
-        pytest.approx(1, abs=1e-5),
-        1,
-    )
-    assert math.isnan(self_similarity(paths[:1], SETTINGS, 10, np.random.default_rng(0))[0])
+    value, pairs = diversity.self_similarity(scores, "T2w")
+    assert math.isnan(value) and pairs == 0
+
+    twice = volumes[:2].assign(path=volumes.loc[0, "path"])
+    (score,) = diversity.read_scores(scored(tmp_path, twice, 10))["MS-SSIM"]
+    assert score == pytest.approx(1, abs=1e-5)
+
+
+@given(n=st.integers(0, 12), most=st.integers(1, 40), shards=st.integers(1, 9))
+def test_shards_of_pairs_are_the_pairs_in_their_order(n, most, shards):
+    names = [f"A/sub-{index:02d}" for index in range(n)]
+    samples = pd.DataFrame({"scan_id": names[::-1], "modality": "T2w"})
+    pairs = pairs_of(samples, most, 1, "wfdm")
+    drawn = draw_pairs(n, most, generator_for(1, "diversity", "wfdm", "T2w")) if n > 1 else []
+    named = [(names[first], names[second]) for first, second in drawn]
+    assert list(zip(pairs["first"], pairs["second"], strict=True)) == named
+    parts = [diversity.of_shard(pairs, shard, shards) for shard in range(shards)]
+    assert pd.concat(parts).equals(pairs)
+    assert max(map(len, parts)) <= -(-len(pairs) // shards)
+    with pytest.raises(UserError, match=f"shard {shards}: there are {shards}"):
+        diversity.of_shard(pairs, shards, shards)
+
+
+def test_scores_in_shards_are_the_scores_of_all_to_the_last_bit(tmp_path):
+    samples = write_volumes(tmp_path / "v", ["T1w"] * 3 + ["T2w"] * 2 + ["FLAIR"])
+    whole = diversity.read_scores(scored(tmp_path, samples, 2))
+    parts = diversity.read_scores(scored(tmp_path, samples, 2, shards=4))  # one of them is empty
+    assert list(whole["modality"]) == ["T1w"] * 2 + ["T2w"]
+    assert parts.equals(whole)
+    (tmp_path / "other.csv").write_text("modality,first\n")
+    with pytest.raises(UserError, match=r"other\.csv: cannot be read as scores of pairs"):
+        diversity.read_scores([tmp_path / "other.csv"])
 
 
 def test_zscore_is_unbiased_over_the_whole_volume():
@@ -231,18 +271,12 @@ def test_a_generator_is_judged_per_modality_and_overall(tmp_path):
     real = write_volumes(tmp_path / "real", ["T1w"] * 3 + ["T2w"] * 2 + ["FLAIR"])
     made = write_volumes(tmp_path / "made", list(real["modality"]), seed=50)
     made.loc[0, "path"] = made.loc[3, "path"]  # a T1w request answered with a T2w volume
-    floors.mean_volumes(real[:5], SETTINGS, tmp_path / "means.safetensors")
+    mean_volumes(real[:5], SETTINGS, tmp_path / "means.safetensors")
     truth = extract(real, tmp_path / "real.safetensors")
-    fake = extract(made, tmp_path / "made.safetensors")
+    fake = extract(made, tmp_path / "made.safetensors", means=tmp_path / "means.safetensors")
+    pairs = scored(tmp_path, made, 2, shards=2)
     table = synthesis_metrics(
-        [tmp_path / "real.safetensors"],
-        [tmp_path / "made.safetensors"],
-        made,
-        tmp_path / "means.safetensors",
-        2,
-        SETTINGS,
-        seed=1,
-        generator="wfdm",
+        [tmp_path / "real.safetensors"], [tmp_path / "made.safetensors"], pairs, seed=1
     ).set_index("modality")
     assert list(table.index) == ["T1w", "T2w", "FLAIR", "Overall"]
     assert list(table["n_real"]) == list(table["n_synthetic"]) == [3, 2, 1, 6]
@@ -253,6 +287,8 @@ def test_a_generator_is_judged_per_modality_and_overall(tmp_path):
     assert "FLAIR" in table.loc["Overall", "note"]
     expected = (3 * table.loc["T1w", "FID"] + 2 * table.loc["T2w", "FID"]) / 5
     assert table.loc["Overall", "FID"] == pytest.approx(expected)
+    scores = diversity.read_scores(pairs)
+    assert table.loc["T1w", "MS-SSIM"] == np.mean(scores.loc[scores.modality == "T1w", "MS-SSIM"])
     # FLAIR has no class mean, so its one sample cannot be recognised.
     assert list(table["recognised"]) == pytest.approx([2 / 3, 1, 0, 4 / 6])
     assert set(table["extractor_sha256"]) == {truth.digest}
@@ -269,16 +305,16 @@ def test_pairs_do_not_depend_on_other_generators_or_modalities():
 
 def test_features_of_different_networks_are_refused(tmp_path):
     volumes = write_volumes(tmp_path / "v", ["T1w"] * 2)
-    floors.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
-    extract(volumes, tmp_path / "a.safetensors")
-    other = FeatureSettings(depth=10, weights=None, seed=9)
-    extract(volumes, tmp_path / "b.safetensors", network=other)
-    arguments = (tmp_path / "means.safetensors", 10, SETTINGS, 1, "wfdm")
+    mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
+    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
+    extract(volumes, a, means=tmp_path / "means.safetensors")
+    extract(volumes, b, network=FeatureSettings(depth=10, weights=None, seed=9))
+    extract(volumes, c)
+    pairs = scored(tmp_path, volumes, 10)
     with pytest.raises(UserError, match="extract both again"):
-        synthesis_metrics(
-            [tmp_path / "a.safetensors"], [tmp_path / "b.safetensors"], volumes, *arguments
-        )
+        synthesis_metrics([a], [b], pairs, 1)
+    with pytest.raises(UserError, match="made without mean volumes"):
+        synthesis_metrics([a], [c], pairs, 1)
+    others = volumes.assign(scan_id=["A/sub-8_T1w", "A/sub-9_T1w"])
     with pytest.raises(UserError, match="other samples"):
-        synthesis_metrics(
-            [tmp_path / "a.safetensors"], [tmp_path / "a.safetensors"], volumes[:1], *arguments
-        )
+        synthesis_metrics([a], [a], scored(tmp_path, others, 10), 1)

@@ -12,7 +12,7 @@ from wfdm import models
 from wfdm.config.compressors import HaarTransform
 from wfdm.config.volumes import VolumeSettings
 from wfdm.errors import UserError
-from wfdm.evaluation import floors
+from wfdm.evaluation import floors, mean_volumes
 from wfdm.evaluation.reconstruction import (
     COLUMNS,
     LATENT,
@@ -153,8 +153,8 @@ def cohort(tmp_path):
 
 def test_mean_volumes_equal_numpy_means_and_survive_the_disk(cohort, tmp_path):
     volumes, arrays = cohort
-    floors.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
-    means = floors.read_means(tmp_path / "means.safetensors")
+    mean_volumes.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
+    means = mean_volumes.read_means(tmp_path / "means.safetensors")
     assert set(means) == {"T1w", "T2w", "all"}
     np.testing.assert_allclose(means["T1w"][0], arrays[:2].mean(0), atol=1e-6)
     np.testing.assert_allclose(means["T2w"][0], arrays[2], atol=1e-6)
@@ -163,7 +163,7 @@ def test_mean_volumes_equal_numpy_means_and_survive_the_disk(cohort, tmp_path):
 
 def test_floor_rows_score_the_means(cohort, tmp_path):
     volumes, arrays = cohort
-    means = floors.mean_volumes(volumes[:2], SETTINGS, tmp_path / "means.safetensors")
+    means = mean_volumes.mean_volumes(volumes[:2], SETTINGS, tmp_path / "means.safetensors")
     rows = floors.mean_volume_rows(means, volumes, SETTINGS, tmp_path / "m.csv", "x")
     table = rows.set_index(["reference", "scan_id"])
     error = np.mean((arrays[:2].mean(0) - arrays[2]) ** 2)
@@ -176,13 +176,13 @@ def test_floor_rows_score_the_means(cohort, tmp_path):
 
 def test_nearest_class_mean_recognises_the_modality(cohort, tmp_path):
     volumes, arrays = cohort
-    means = floors.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
-    found = [floors.recognise(volume[None], means) for volume in arrays]
+    means = mean_volumes.mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
+    found = [mean_volumes.recognise(volume[None], means) for volume in arrays]
     assert found == ["T1w", "T1w", "T2w"]
 
 
 def test_an_empty_training_split_is_told(tmp_path):
     nothing = pd.DataFrame(columns=["scan_id", "modality", "path"])
     with pytest.raises(UserError, match="training split"):
-        floors.mean_volumes(nothing, SETTINGS, tmp_path / "means.safetensors")
+        mean_volumes.mean_volumes(nothing, SETTINGS, tmp_path / "means.safetensors")
     assert not list(tmp_path.iterdir())

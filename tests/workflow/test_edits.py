@@ -11,13 +11,13 @@ pytestmark = pytest.mark.slow
 TABLE_A = {"table3": 1, "table8to11": 4, "metrics": 1}
 TABLE_B = {"table4": 1, "metrics": 1}
 FIGURES = {"figure1": 1, "figure2": 1, "figure3": 1}
-JUDGED = {"synthesis": 2, **TABLE_B}
+JUDGED = {"diversity": 4, "synthesis": 2, **TABLE_B}
 SAMPLED = {  # one generator of two
-    **{"sample": 2, "samples": 1, "features": 2, "synthesis": 1, "figure3": 1},
+    **{"sample": 2, "samples": 1, "features": 2, "diversity": 2, "synthesis": 1, "figure3": 1},
     **TABLE_B,
 }
 BOTH_SAMPLED = {
-    **{"sample": 4, "samples": 2, "features": 4, "synthesis": 2, "figure3": 1},
+    **{"sample": 4, "samples": 2, "features": 4, "diversity": 4, "synthesis": 2, "figure3": 1},
     **TABLE_B,
 }
 STAGE_B = {"encode": 2, "latents": 1, "train_denoiser": 1, **BOTH_SAMPLED}

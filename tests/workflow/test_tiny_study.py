@@ -161,7 +161,7 @@ VOLUMES = "results/tiny/preprocessed/volumes.tsv"
 AFTER_VOLUMES = {  # jobs that follow from other volumes: no split, no table of people
     **{"image_hash": 2, "near_duplicates": 1, "train_compressor": 2, "encode": 2, "latents": 1},
     **{"train_denoiser": 1, "sample": 4, "samples": 2, "mean_volumes": 1, "floors": 2},
-    **{"reconstruction": 4, "join": 3, "features": 6, "synthesis": 2},
+    **{"reconstruction": 4, "join": 3, "features": 6, "diversity": 4, "synthesis": 2},
     **{"table3": 1, "table4": 1, "table8to11": 4, "metrics": 1, "figure2": 1, "figure3": 1},
 }
 GATHERED = {"quality": 1, "volumes": 1}

@@ -1,4 +1,5 @@
-# Metrics: reconstruction per scan, features per scan, realism and diversity per modality.
+# Metrics: reconstruction per scan, features per scan, MS-SSIM per pair of samples, and what follows
+# from them per modality.
 
 
 localrules:
@@ -50,6 +51,7 @@ rule floors:
     resources:
         mem_mb=16000,
         runtime=240,
+        gpu=1,
     params:
         settings=settings_of("floors"),
         lpips=lambda _, input: option("lpips", input.lpips),
@@ -129,6 +131,10 @@ rule features:
         splits=lambda wildcards: [results("data/splits.tsv")][
             : wildcards.cohort == "real"
         ],
+        # A sample's nearest mean volume says whether it is of the modality that was asked for.
+        means=lambda wildcards: [results("evaluation/mean_volumes.safetensors")][
+            : wildcards.cohort != "real"
+        ],
         weights=assets(study.evaluation.features.assets),
     output:
         features=shard_file("evaluation/features/{cohort}", ".safetensors"),
@@ -144,23 +150,52 @@ rule features:
     params:
         settings=settings_of("features"),
         splits=lambda _, input: option("splits", input.splits),
+        means=lambda _, input: option("means", input.means),
         weights=lambda _, input: option("weights", input.weights),
         shards=study.shards,
         code=code_of("features"),
     message:
         "Features of shard {wildcards.shard} of the {wildcards.cohort} volumes"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm features --settings {params.settings:q} --volumes {input.volumes:q} "
-        "{params.splits} {params.weights} --shard {wildcards.shard} --shards {params.shards} "
+        "WFDM_GPUS={resources.gpu} wfdm features --settings {params.settings:q} "
+        "--volumes {input.volumes:q} {params.splits} {params.means} {params.weights} "
+        "--shard {wildcards.shard} --shards {params.shards} "
         "--threads {threads} --out {output.features:q} 2>&1 | tee {log:q}"
+
+
+rule diversity:
+    input:
+        samples=results("samples/{generator}/samples.tsv"),
+    output:
+        pairs=shard_file("evaluation/diversity/{generator}", ".csv"),
+    log:
+        results("logs/diversity/{generator}/{shard}.log"),
+    benchmark:
+        results("logs/diversity/{generator}/{shard}.benchmark.tsv")
+    threads: 2
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=1,
+    params:
+        settings=lambda wildcards: settings_of(
+            "diversity", generator=wildcards.generator
+        ),
+        shards=study.shards,
+        code=code_of("diversity"),
+    message:
+        "Compare pairs of samples of {wildcards.generator}, shard {wildcards.shard}"
+    shell:
+        "wfdm diversity --settings {params.settings:q} --samples {input.samples:q} "
+        "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
+        "--out {output.pairs:q} 2>&1 | tee {log:q}"
 
 
 rule synthesis:
     input:
         real=every_shard("evaluation/features/real", ".safetensors"),
         synthetic=every_shard("evaluation/features/{generator}", ".safetensors"),
-        samples=results("samples/{generator}/samples.tsv"),
-        means=results("evaluation/mean_volumes.safetensors"),
+        pairs=every_shard("evaluation/diversity/{generator}", ".csv"),
     output:
         metrics=results("evaluation/synthesis/{generator}.csv"),
     log:
@@ -169,19 +204,20 @@ rule synthesis:
         results("logs/synthesis/{generator}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=32000,
-        runtime=1440,
+        mem_mb=16000,
+        runtime=60,
     params:
-        settings=lambda wildcards: settings_of(
-            "synthesis", generator=wildcards.generator
+        settings=settings_of("synthesis"),
+        measured=lambda _, input: " ".join(
+            [
+                option("real", input.real),
+                option("synthetic", input.synthetic),
+                option("pairs", input.pairs),
+            ]
         ),
-        features=lambda _, input: option("real", input.real)
-        + " "
-        + option("synthetic", input.synthetic),
         code=code_of("synthesis"),
     message:
         "Realism and diversity of {wildcards.generator}"
     shell:
-        "wfdm synthesis --settings {params.settings:q} {params.features} "
-        "--samples {input.samples:q} --means {input.means:q} "
+        "wfdm synthesis --settings {params.settings:q} {params.measured} "
         "--threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"

@@ -58,6 +58,7 @@ rule figure2:
     resources:
         mem_mb=32000,
         runtime=30,
+        gpu=1,
     params:
         settings=lambda _: settings_of("figure2"),
         columns=columns("compressors", MODELS),

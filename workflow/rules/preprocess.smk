@@ -7,8 +7,8 @@ localrules:
     volumes,
 
 
-# A shard of the study holds 460 sessions. One of them takes 60 s of a core, and with the whole
-# ensemble of HD-BET 25 min: see docs/preprocessing.md.
+# A shard of the study holds 460 sessions. A raw one takes 15 s of a core, and the whole ensemble of
+# HD-BET 5 min: see docs/preprocessing.md.
 rule preprocess:
     input:
         scans=results("data/scans.tsv"),
@@ -24,7 +24,7 @@ rule preprocess:
         results("logs/preprocess/{shard}.benchmark.tsv")
     threads: 8
     resources:
-        mem_mb=lambda _, threads: 1000 + 3500 * threads,
+        mem_mb=lambda _, threads: 1000 + 4000 * threads,
         runtime=2880,
     params:
         settings=settings_of("preprocess"),

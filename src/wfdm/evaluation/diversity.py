@@ -6,13 +6,19 @@ from math import nan
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from medmetric.metrics import MS_SSIM
 
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.shards import each_once
+from wfdm.data.table import MODALITIES
+from wfdm.errors import UserError
 from wfdm.evaluation.reconstruction import load_tensor, ms_ssim_kernel
-from wfdm.log import progress
+from wfdm.seeds import generator_for
 
+PAIR = ("modality", "first", "second")
+SCORE = "MS-SSIM"
 KEPT = 32
 """volumes kept in memory: at the study's size under 1 GB"""
 
@@ -30,29 +36,99 @@ def draw_pairs(n: int, most: int, generator: np.random.Generator) -> list[tuple[
     return list(zip(first.tolist(), second.tolist(), strict=True))
 
 
-@torch.inference_mode()
-def self_similarity(
-    paths: Sequence[Path | str],
-    settings: VolumeSettings,
-    most: int,
-    generator: np.random.Generator,
-    device: torch.device | str = "cpu",
-) -> tuple[float, int]:
-    """Return the mean MS-SSIM over random pairs of volumes, and the number of pairs.
+def pairs_of(samples: pd.DataFrame, most: int, seed: int, generator: str) -> pd.DataFrame:
+    """Draw at most `most` pairs of samples of each modality: the same in every shard.
 
-    The paper's MS-SSIM_ff (2.5.7): at most `most` different unordered pairs, by medmetric
-    with the window of `ms_ssim_kernel`. NaN and 0 for fewer than two volumes.
+    Args:
+        samples: columns scan_id, modality.
+        most: pairs per modality.
+        seed: the study's.
+        generator: its name; with the seed and the modality it fixes the draw.
+
+    Returns:
+        Columns PAIR, the two scan_ids in ascending order; modality by modality.
     """
-    if len(paths) < 2:
-        return nan, 0
+    rows = []
+    for modality in MODALITIES:
+        names = sorted(samples.loc[samples["modality"] == modality, "scan_id"])
+        if len(names) > 1:
+            drawn = generator_for(seed, "diversity", generator, modality)
+            pairs = draw_pairs(len(names), most, drawn)
+            rows += [(modality, names[first], names[second]) for first, second in pairs]
+    return pd.DataFrame(rows, columns=list(PAIR))
+
+
+def of_shard(pairs: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """Return one shard of the pairs: neighbours, for they share volumes.
+
+    Raises:
+        UserError: there is no such shard.
+    """
+    if not 0 <= shard < shards:
+        raise UserError(f"shard {shard}: there are {shards}, counted from 0")
+    begin, end = (len(pairs) * number // shards for number in (shard, shard + 1))
+    return pairs[begin:end]
+
+
+def score_pairs(
+    pairs: pd.DataFrame,
+    samples: pd.DataFrame,
+    settings: VolumeSettings,
+    out: Path,
+    identity: str,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Return the pairs with the MS-SSIM of each in a column SCORE.
+
+    The paper's MS-SSIM_ff (2.5.7), by medmetric with the window of `ms_ssim_kernel`.
+
+    Args:
+        pairs: as `pairs_of` returns, or some of them.
+        samples: columns scan_id, path.
+        settings: of the tensor that every model sees.
+        out: where the table will go; what a killed run scored is kept beside it.
+        identity: of settings, inputs and code.
+        device: where MS-SSIM is computed.
+    """
+    paths = dict(zip(samples["scan_id"], samples["path"], strict=True))
     metric = MS_SSIM(spatial_dims=3, data_range=1.0, kernel_size=ms_ssim_kernel(settings.shape))
 
     @lru_cache(KEPT)
-    def volume(index: int) -> torch.Tensor:
-        return load_tensor(paths[index], settings, device)
+    def volume(scan_id: str) -> torch.Tensor:
+        return load_tensor(paths[scan_id], settings, device)
 
-    pairs = draw_pairs(len(paths), most, generator)
-    scores = [
-        float(metric(volume(first), volume(second))) for first, second in progress(pairs, "pairs")
-    ]
-    return float(np.mean(scores)), len(scores)
+    @torch.inference_mode()
+    def score(names: str) -> float:
+        first, second = names.split("\t")
+        return float(metric(volume(first), volume(second)))
+
+    names = list(pairs["first"] + "\t" + pairs["second"])
+    scores = [found for _, found in each_once(names, score, out, identity, "pairs")]
+    return pairs.assign(**{SCORE: scores})
+
+
+def read_scores(parts: Sequence[Path]) -> pd.DataFrame:
+    """Read the shards of `score_pairs` as one table, in their order, every bit of the scores.
+
+    Raises:
+        UserError: a file is no table of pairs.
+    """
+    tables = []
+    for path in parts:
+        try:
+            table = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(PAIR, str),
+                keep_default_na=False,
+                float_precision="round_trip",
+            )
+            tables.append(table[[*PAIR, SCORE]].astype({SCORE: float}))
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read as scores of pairs: {error}") from None
+    return pd.concat(tables, ignore_index=True)
+
+
+def self_similarity(scores: pd.DataFrame, modality: str) -> tuple[float, int]:
+    """Return the mean MS-SSIM over the pairs of a modality and their number; NaN and 0 of none."""
+    found = scores.loc[scores["modality"] == modality, SCORE].to_numpy()
+    return (float(np.mean(found)), len(found)) if len(found) else (nan, 0)

@@ -16,8 +16,9 @@ from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
+from wfdm.data.volumes import load_standardised
 from wfdm.errors import UserError
-from wfdm.evaluation.reconstruction import load_tensor
+from wfdm.evaluation.mean_volumes import read_means, recognise
 from wfdm.models.features import medicalnet
 
 
@@ -29,6 +30,8 @@ class Features:
     """float32 (n, d)"""
     scan_ids: tuple[str, ...]
     modalities: tuple[str, ...]
+    nearest: tuple[str, ...]
+    """modality whose mean training volume is nearest; "" where no means were given"""
     extractor: str
     """name of the network"""
     digest: str
@@ -72,6 +75,7 @@ def extract(
     out: Path,
     identity: str,
     device: torch.device | str = "cpu",
+    means: Path | None = None,
 ) -> Features:
     """Extract the features of every volume and write them to `out` (safetensors).
 
@@ -87,21 +91,26 @@ def extract(
         out: the file; what a killed run extracted is kept beside it.
         identity: of settings, inputs and code.
         device: where the network runs.
+        means: mean training volumes (`mean_volumes`); with them each volume's nearest is told.
     """
     module, name, digest = medicalnet.build(network, weights)
     module = module.to(device)
     scans = {row["scan_id"]: row for row in rows_of(volumes)}
+    classes = read_means(means) if means else {}
 
     @torch.inference_mode()
-    def row(scan_id: str) -> list[float]:
-        volume = load_tensor(scans[scan_id]["path"], settings, device)
-        return module.pooled(mapped(volume, intensity))[0].float().cpu().tolist()
+    def row(scan_id: str) -> tuple[list[float], str]:
+        array = load_standardised(scans[scan_id]["path"], settings)
+        volume = torch.from_numpy(array)[None].to(device)
+        pooled = module.pooled(mapped(volume, intensity))[0].float().cpu().tolist()
+        return pooled, recognise(array, classes) if classes else ""
 
-    done = list(each_once(scans, row, out, identity, "features"))
+    done = [found for _, found in each_once(scans, row, out, identity, "features")]
     features = Features(
-        values=np.array([values for _, values in done], np.float32),
+        values=np.array([pooled for pooled, _ in done], np.float32),
         scan_ids=tuple(scans),
         modalities=tuple(row["modality"] for row in scans.values()),
+        nearest=tuple(nearest for _, nearest in done),
         extractor=name,
         digest=digest,
         intensity=intensity,
@@ -114,6 +123,7 @@ def _write(features: Features, out: Path | str) -> None:
     about = {
         "scan_ids": features.scan_ids,
         "modalities": features.modalities,
+        "nearest": features.nearest,
         "extractor": features.extractor,
         "digest": features.digest,
         "intensity": features.intensity,
@@ -143,11 +153,13 @@ def read_features(paths: Sequence[Path | str]) -> Features:
     scan_ids = np.concatenate([part.scan_ids for part in filled])
     order = np.argsort(scan_ids, kind="stable")
     modalities = np.concatenate([part.modalities for part in filled])
+    nearest = np.concatenate([part.nearest for part in filled])
     return replace(
         first,
         values=np.concatenate([part.values for part in filled])[order],
         scan_ids=tuple(map(str, scan_ids[order])),
         modalities=tuple(map(str, modalities[order])),
+        nearest=tuple(map(str, nearest[order])),
     )
 
 
@@ -160,6 +172,7 @@ def _read(path: Path | str) -> Features:
             values=file.get_tensor("features"),
             scan_ids=tuple(about["scan_ids"]),
             modalities=tuple(about["modalities"]),
+            nearest=tuple(about["nearest"]),
             extractor=about["extractor"],
             digest=about["digest"],
             intensity=about["intensity"],

@@ -1,4 +1,4 @@
-"""What no trained model may fall below: the mean training volume, and what it recognises."""
+"""What no compressor may fall below: the mean training volume as the answer to every scan."""
 
 from pathlib import Path
 from typing import Any
@@ -6,55 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import load_file, save_file
 
-from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
-from wfdm.data.table import MODALITIES, rows_of
-from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.data.table import rows_of
 from wfdm.evaluation import reconstruction
-from wfdm.log import progress
+from wfdm.evaluation.mean_volumes import ALL
 from wfdm.models.features import lpips
 
-ALL = "all"
 SAME_ANSWER = "Mean training volume (reference)"
 SAME_MODALITY = "Mean training volume of the modality (reference)"
-
-
-def mean_volumes(
-    volumes: pd.DataFrame, settings: VolumeSettings, out: Path | str
-) -> dict[str, np.ndarray]:
-    """Average the training scans, one volume in memory at a time, and write them to `out`.
-
-    Args:
-        volumes: scans of the training split with columns scan_id, modality, path.
-        settings: of the tensor that every model sees.
-        out: one safetensors file.
-
-    Returns:
-        float32 (1, *shape) means in [0, 1]: one per modality that occurs, and "all" over all
-        scans (so that the modalities weigh as they occur).
-    """
-    sums: dict[str, np.ndarray] = {}
-    for scan in progress(rows_of(volumes), "mean volumes", len(volumes)):
-        volume = load_standardised(scan["path"], settings)
-        for name in (scan["modality"], ALL):
-            sums.setdefault(name, np.zeros(volume.shape, np.float64))
-            sums[name] += volume
-    if not sums:
-        raise UserError("mean volumes: the training split has no preprocessed scan")
-    counts = volumes["modality"].value_counts().to_dict() | {ALL: len(volumes)}
-    means = {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
-    with atomic_path(out) as temporary:
-        save_file(means, temporary)
-    return means
-
-
-def read_means(path: Path | str) -> dict[str, np.ndarray]:
-    """Read the file that `mean_volumes` wrote."""
-    return load_file(path)
 
 
 def mean_volume_rows(
@@ -100,18 +61,3 @@ def mean_volume_rows(
     done = each_once(scans, rows, out, identity, "mean volume floor")
     found = [row for _, part in done for row in part]
     return pd.DataFrame(found, columns=["reference", *reconstruction.COLUMNS])
-
-
-def recognise(volume: np.ndarray, means: dict[str, np.ndarray]) -> str:
-    """Return the modality whose mean training volume is nearest to `volume` in L2.
-
-    Args:
-        volume: standardised, (1, *shape), in [0, 1].
-        means: as `mean_volumes` returns; "all" is no class.
-    """
-    distances = {
-        modality: float(np.square(volume - means[modality], dtype=np.float64).sum())
-        for modality in MODALITIES
-        if modality in means
-    }
-    return min(distances, key=distances.__getitem__)

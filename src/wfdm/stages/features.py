@@ -21,13 +21,16 @@ def run(
     threads: Threads = 1,
     splits: Annotated[Path | None, "Split table: only the test scans; none: every volume."] = None,
     weights: Annotated[Path | None, "Weights of the feature network."] = None,
+    means: Annotated[
+        Path | None, "Mean volumes of the training split: tell of each volume which is nearest."
+    ] = None,
 ) -> None:
     """Write the features (safetensors)."""
     from wfdm.data.table import read_table
     from wfdm.evaluation.features import extract
 
     files = verified(settings.network.assets, [weights] if weights else [])
-    inputs = [volumes, *([splits] if splits else []), *files]
+    inputs = [volumes, *(path for path in (splits, means) if path), *files]
     with recorded("features", out, settings, inputs) as record:
         where = device(threads)
         if splits:
@@ -43,4 +46,5 @@ def run(
             out,
             record.identity,
             where,
+            means,
         )
