@@ -14,8 +14,7 @@ from wfdm.config.cohort import PhantomSource
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.errors import UserError
-from wfdm.stages import plan
-from wfdm.tables.differences import differences
+from wfdm.stages import notes, plan
 
 # The `wfdm` command is the one of the environment that Snakemake runs in.
 shell.prefix(
@@ -33,7 +32,6 @@ except UserError as error:
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)
-NOTE = differences(study)
 LAST = f"-of-{study.shards:04d}"
 
 if ABSENT and workflow.is_main_process:
@@ -86,6 +84,7 @@ def option(name, values):
 
 
 settings_of = functools.partial(plan.settings_of, study)
+note_of = functools.cache(functools.partial(notes.note_of, study, ABSENT))
 code_of = plan.code_of
 
 
