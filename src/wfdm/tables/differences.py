@@ -56,9 +56,9 @@ def differences(study: Study, absent: Mapping[str, str] = NOTHING) -> list[Diffe
     found = list(_compared((), _paper(), ours, ""))
     # What all trainings share is told once.
     shared = {each.key[1:]: each[1:3] for each in found if each.key[0] == "compressor_training"}
-    why = {("compressors", name): f"{LEFT_OUT}: {absent[name]} is not placed" for name in absent}
+    why = {f"compressors.{name}": f"{LEFT_OUT}: {absent[name]} is not placed" for name in absent}
     return [
-        each._replace(study=why.get(each.key, each.study))
+        each._replace(study=why.get(".".join(each.key), each.study))
         for each in found
         if each.key[0:3:2] != ("compressors", "training") or shared.get(each.key[3:]) != each[1:3]
     ]
