@@ -39,6 +39,7 @@ rule tables:
         results("data/near_duplicates.tsv"),
         expand(results("tables/table{number}.csv"), number=[1, 3, 4, 8, 9, 10, 11]),
         results("tables/metrics.json"),
+        results("tables/differences.csv"),
 
 
 rule figures:

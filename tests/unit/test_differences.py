@@ -1,54 +1,208 @@
 """What a study tells of how it differs from the paper's."""
 
-from wfdm.config.cohort import PhantomDataset, PhantomSource, SplitSettings
-from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining
-from wfdm.config.evaluation import EvaluationSettings
-from wfdm.config.features import FeatureSettings
-from wfdm.config.preprocess import PreprocessSettings
-from wfdm.config.study import COMPRESSORS, GENERATORS, Study
-from wfdm.config.volumes import VolumeSettings
-from wfdm.tables.differences import differences
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from wfdm.config.study import Study, merged
+from wfdm.stages import plan
+from wfdm.stages.differences import Settings, run
+from wfdm.stages.notes import STAGES, note_of
+from wfdm.tables.differences import differences, note, table
+
+UNCOUNTED = {"study", "results", "assets", "shards", "cache_mb", "checkpointing", "start_from"}
+PHANTOM = {"name": "A", "people": 1, "modalities": {"T1w": 1.0}, "voxel_mm": [1.0, 1.0, 1.0]}
+NEW = "another value"
+OTHER = {"training": "published", "zscore-volume": "none", "fail": "skip"}
+Path = tuple[str | int, ...]
 
 
-def test_the_papers_study_differs_in_nothing_and_a_demo_says_how():
-    assert differences(Study()) == ""
-    demo = Study(
-        sources=[
-            PhantomSource(
-                kind="phantom",
-                datasets=[
-                    PhantomDataset(
-                        name="A", people=1, modalities={"T1w": 1.0}, voxel_mm=(1.0, 1.0, 1.0)
-                    )
-                ],
-            )
-        ],
-        volume=VolumeSettings(shape=(128, 160, 128)),
-        preprocess=PreprocessSettings(spacing=2.0),
-        evaluation=EvaluationSettings(features=FeatureSettings(depth=10, weights=None)),
+def study(**settings: Any) -> Study:
+    """The paper's study with these keys over it, as a configuration file would say them."""
+    return Study.model_validate(merged(Study().model_dump(mode="json"), settings))
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The path of every key that holds no other keys."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from leaves(inner, (*path, name))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for place, inner in enumerate(value):
+            yield from leaves(inner, (*path, place))
+    else:
+        yield path
+
+
+def changed(value: Any, path: Sequence[str | int]) -> Any:
+    """The same settings, but with a new value at a path; whether it makes sense is not checked."""
+    if not path:
+        return other(value)
+    name, *rest = path
+    if isinstance(value, list):
+        return [changed(each, rest) if place == name else each for place, each in enumerate(value)]
+    if isinstance(value, dict):
+        return value | {name: changed(value[name], rest)}
+    return value.model_copy(update={name: changed(getattr(value, str(name)), rest)})
+
+
+def other(value: Any) -> Any:
+    """Another value, of the same type as far as it matters."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value * 2 or 1
+        case float():
+            return value / 2 or 1.0
+        case tuple():
+            return tuple(map(other, value))
+    return OTHER.get(value, NEW) if isinstance(value, str) else NEW
+
+
+KEYS = list(leaves(Study().model_dump(mode="json")))
+
+
+def test_the_papers_study_differs_in_nothing(tmp_path):
+    assert differences(Study()) == [] == differences(study())
+    run(Settings.of(Study()), tmp_path / "differences.csv")
+    written = (tmp_path / "differences.csv").read_text()
+    assert written == "section,key,study,paper,origin\n"
+    assert [note_of(Study(), {}, name) for name in STAGES] == ["", "", ""]
+
+
+def test_every_key_that_can_change_a_number_is_told():
+    assert len(KEYS) > 250
+    for path in KEYS:
+        told = [each.key for each in differences(changed(Study(), path))]
+        counted = path[0 if len(path) == 1 else -1] not in UNCOUNTED
+        # What chooses a class tells which: with another class other keys would differ.
+        assert path[-1] == "kind" or told == [tuple(map(str, path))] * counted, path
+
+
+def test_the_stage_is_given_every_key_that_counts():
+    assert set(Settings.paths) == set(Study.model_fields) - UNCOUNTED
+    ours = study(split={"train": 0.7}, sources=[{"kind": "bids", "path": "x"}])
+    given = Settings.parse(plan.settings_of(ours, "differences"))
+    assert differences(Study(**dict(given))) == differences(ours) != []
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # values of no sense
+@pytest.mark.parametrize("name", STAGES)
+def test_a_note_tells_what_the_stages_of_its_table_read(name):
+    """And nothing else: of a key that none of them reads, the table's numbers know nothing."""
+    paper = study(denoisers={NEW: {"compressor": "wf-sa-vae"}})  # no generator's
+
+    def settings(each: Study, path: Path) -> list[str]:
+        row = {"compressor": "wf-sa-vae", "denoiser": "wfdm", "generator": "wfdm"}
+        row |= {str(path[0]).removesuffix("s"): str(path[1])} if len(path) > 1 else {}
+        if name == "table4" and row["compressor"] != "wf-sa-vae":
+            return []  # no generator's either
+        return [plan.settings_of(each, stage, **row) for stage in STAGES[name]]
+
+    inputs = [("people", "aliases"), *[("denoisers", "wfdm", "compressor")][: name == "table4"]]
+    for path in KEYS:
+        if path[-1] in (*UNCOUNTED, "kind", "training") or path[0] == "compressor_training":
+            continue  # "training" is null here: nothing is trained
+        ours = changed(paper, path)
+        matters = path in inputs or settings(ours, path) != settings(paper, path)
+        assert bool(note_of(ours, {}, name)) == matters, path
+
+
+def test_what_all_trainings_share_is_told_once():
+    ours = Study.model_validate({"compressor_training": {"steps": 7}})
+    assert note(differences(ours)) == "compressor_training: steps 7, not 500000"
+    own = study(
+        compressor_training={"steps": 7},
+        compressors={"wf-vae": {"training": {"steps": 8}}},
     )
-    told = differences(demo)
-    for word in ("phantom", "128x160x128", "2 mm", "stand-in"):
-        assert word in told
-    assert "training" not in told
-    leaking = Study(split=SplitSettings(rule="published"))
-    assert "leaks people" in differences(leaking)
+    assert note(differences(own)) == (
+        "compressor_training: steps 7, not 500000; compressors: wf-vae.training.steps 8, not 500000"
+    )
+    stage_b = study(
+        compressor_training={"learning_rate": 1e-3},
+        denoisers={"wfdm": {"training": {"learning_rate": 1e-3}}},
+    )
+    assert "denoisers: wfdm.training.learning_rate 0.001, not 0.0001" in note(differences(stage_b))
 
 
-def test_a_difference_is_of_settings_and_not_of_words():
-    told = "sizes or training of the models are not the paper's"
-    compressor, generator = COMPRESSORS["wf-sa-vae"], GENERATORS["wfdm"]
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sources": [{"kind": "bids", "path": "x"}]}, "sources bids, not brainscape"),
+        (
+            {"sources": [{"kind": "phantom", "datasets": [PHANTOM]}]},
+            "sources phantom, not brainscape",
+        ),
+        (
+            {"split": {"train": 0.5, "validation": 0.25}},
+            "split: train 0.5, not 0.8, validation 0.25, not 0.1",
+        ),
+        ({"split": {"rule": "published"}}, "split: rule published, not person"),
+        (
+            {"preprocess": {"normalisation": "foreground"}},
+            "preprocess: normalisation foreground, not masked-volume",
+        ),
+        ({"evaluation": {"diversity_pairs": 3}}, "evaluation: diversity_pairs 3, not 5000"),
+        ({"evaluation": {"lpips": None}}, "evaluation: lpips null, not default"),
+        (
+            {"compressors": {"wf-vae": None, "dwt-1": None}},
+            "compressors: without wf-vae, without dwt-1",
+        ),
+        (
+            {"compressors": {"mine": {"architecture": {"kind": "haar", "levels": 1}}}},
+            "compressors: also mine",
+        ),
+        (
+            {"denoisers": {"wfdm": {
+                "network": {"res_blocks": 1, "metadata_width": 8},
+                "training": {"steps": 7, "batch_size": 2},
+            }}},
+            "denoisers: wfdm; values: differences.csv",
+        ),
+        (
+            {"preprocess": {"spacing": 2.0, "registration_mm": 2.0, "antialias": True,
+             "hd_bet": {"mirror": False}}},
+            "preprocess: spacing, hd_bet, registration_mm, antialias; values: differences.csv",
+        ),
+        ({"compressors": {"wf-vae": {"label": "Reworded"}}, "study": "x", "results": "y"}, ""),
+    ],
+)  # fmt: skip
+def test_a_note_says_it_in_words(settings, told):
+    assert note(differences(study(**settings))) == told
 
-    def study(**rows):
-        return differences(Study(**rows))
 
-    reworded = compressor.model_copy(update={"label": "Another name"})
-    assert study(compressors=COMPRESSORS | {"wf-sa-vae": reworded}) == ""
-    assert study(compressors=COMPRESSORS | {"another": reworded}) == ""
-    training = compressor.training.model_copy(update={"steps": 7})
-    shorter = compressor.model_copy(update={"training": training})
-    assert study(compressors=COMPRESSORS | {"wf-sa-vae": shorter}) == told
-    denoiser = DenoiserSettings(compressor="wf-sa-vae", training=DenoiserTraining(steps=7))
-    assert study(denoisers={"wfdm": denoiser}) == told
-    fewer = generator.model_copy(update={"steps": 7})
-    assert study(generators=GENERATORS | {"wfdm": fewer}) == told
+def test_a_note_is_of_its_table():
+    ours = study(
+        split={"train": 0.7},
+        generators={"wfdm": {"steps": 7}},
+        compressors={"dwt-2": {"architecture": {"haar": "rounded"}}},
+        quality={"z": 4.0},
+    )
+    split, haar = "split: train 0.7, not 0.8", "dwt-2.architecture.haar rounded, not exact"
+    assert note_of(ours, {}, "table1") == split
+    assert note_of(ours, {}, "table3") == f"{split}; compressors: {haar}"
+    assert note_of(ours, {}, "table4") == f"{split}; generators: wfdm.steps 7, not 50"
+
+
+def test_the_list_has_values_and_where_the_papers_come_from(tmp_path):
+    out = tmp_path / "differences.csv"
+    ours = study(
+        split={"train": 0.5}, sources=[{"kind": "bids", "path": "data/mine"}], figures={"dpi": 90}
+    )
+    run(Settings.of(ours), out, ["maisi-vae=assets/maisi.pt"])
+    with out.open(newline="") as file:
+        sources, split, row, figures = csv.DictReader(file)
+    assert split == {
+        **{"section": "split", "key": "split.train", "study": "0.5", "paper": "0.8"},
+        "origin": "paper, table 1: 80 %",
+    }
+    kinds, _, value = sources["study"].partition(": ")
+    assert kinds == "bids" and json.loads(value) == [{"kind": "bids", "path": "data/mine"}]
+    assert row["key"] == "compressors.maisi-vae"
+    assert row["study"] == "left out: assets/maisi.pt is not placed"
+    assert figures["key"] == "figures.dpi"
+    assert list(table([]).columns) == list(figures)

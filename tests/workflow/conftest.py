@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -16,9 +15,12 @@ import yaml
 from filelock import FileLock
 from nibabel.processing import resample_to_output
 
+from tests.workflow.plans import printed
+
 ROOT = Path(__file__).parents[2]
 HERE = ("--cores", "2", "--nolock")
-COPIED = ("Snakefile", "workflow", "config", "src", "profiles", "slurm")
+COPIED = ("Snakefile", "workflow", "config", "src", "envs", "profiles", "slurm")
+Edit = tuple[str, str, str]
 LAB = ("one", "two")  # people of the study who are no phantoms; each in a shard of its own
 
 
@@ -73,10 +75,14 @@ class Workflow:
             "PATH": os.pathsep.join(binaries),
         }
 
+    def arguments(self, *given: str, where: Sequence[str] = HERE) -> list[str]:
+        """Of Snakemake, in the study's folder; `where` are options that say where it works."""
+        return [*where, *given, "--configfile", *self.configs]
+
     def start(self, *arguments: str, where: Sequence[str] = HERE) -> subprocess.Popen:
-        """Start Snakemake in a process group of its own; `where` are options that say where."""
+        """Start Snakemake in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *where, *arguments, "--configfile", *self.configs],
+            [sys.executable, "-m", "snakemake", *self.arguments(*arguments, where=where)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -94,8 +100,7 @@ class Workflow:
 
     def plan(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule would run, without `all` itself; empty when none would."""
-        jobs = planned(self.run("--dry-run", *(arguments or ["all"])))
-        return {rule: count for rule, count in jobs.items() if rule != "all"}
+        return jobs_of(self.run("--dry-run", *(arguments or ["all"])))
 
     def wfdm(self, *arguments: object) -> tuple[int, str]:
         """Run the `wfdm` command; returns exit status and what it printed on standard error."""
@@ -106,21 +111,46 @@ class Workflow:
         )
         return done.returncode, done.stderr
 
-    @contextmanager
-    def edited(self, path: str, old: str, new: str) -> Iterator[None]:
-        """For a while, what first stands as `old` in a file stands as `new`; "" is its end."""
-        file = self.folder / path
-        kept = file.read_bytes() if file.exists() else None
-        text = kept.decode() if kept else ""
-        assert old in text, f"{path} holds no {old!r}: mend this test"
-        file.write_text(text.replace(old, new, 1) if old else text + new)
-        try:
-            yield
-        finally:
-            if kept is None:
-                file.unlink()
+    def edited(self, folder: Path, *edits: Edit) -> "Workflow":
+        """The same study with what was made in it, but edited: its files stay as they are.
+
+        What is not edited are links. An edit is a file, and what first stands there as one text
+        stands as another; "" is the end of the file.
+        """
+        folder.mkdir()
+        copied = {path.partition("/")[0] for path, _, _ in edits}
+        for entry in self.folder.iterdir():
+            if entry.name not in copied:
+                (folder / entry.name).symlink_to(entry)
+            elif entry.is_dir():
+                shutil.copytree(entry, folder / entry.name, symlinks=True)
             else:
-                file.write_bytes(kept)
+                shutil.copy2(entry, folder / entry.name)
+        for path, old, new in edits:
+            file = folder / path
+            file.parent.mkdir(exist_ok=True)
+            text = file.read_text() if file.exists() else ""
+            assert old in text, f"{path} holds no {old!r}: mend this test"
+            file.unlink(missing_ok=True)  # it may be a link
+            file.write_text(text.replace(old, new, 1) if old else text + new)
+        return Workflow(folder, self.configs)
+
+
+def plans(workflows: Sequence[Workflow], *targets: str) -> list[dict[str, int]]:
+    """The plan of each, as `Workflow.plan` gives it; many take little longer than one.
+
+    Of a study there may be several, each with a target of its own.
+    """
+    asked = [
+        (each.folder, each.environment, each.arguments("--dry-run", target))
+        for each, target in zip(workflows, targets or ["all"] * len(workflows), strict=True)
+    ]
+    return [jobs_of(text) for text in printed(asked)]
+
+
+def jobs_of(text: str) -> dict[str, int]:
+    """The jobs of each rule in a plan, without `all` itself."""
+    return {rule: count for rule, count in planned(text).items() if rule != "all"}
 
 
 def planned(printed: str) -> Counter[str]:
@@ -147,7 +177,12 @@ def tiny(atlas, tmp_path_factory) -> Workflow:
     phantoms = yaml.safe_load((folder / "tiny.yaml").read_text())["sources"]
     lab = {"kind": "bids", "path": "data/LAB"}
     quality = {"exclusions": "exclusions.tsv"}
-    return workflow.over(results="results/tiny", sources=[*phantoms, lab], quality=quality)
+    (folder / "assets").mkdir()
+    for asset in atlas.values():
+        (folder / "assets" / asset.name).symlink_to(asset)
+    return workflow.over(
+        results="results/tiny", assets="assets", sources=[*phantoms, lab], quality=quality
+    )
 
 
 @pytest.fixture(scope="session")

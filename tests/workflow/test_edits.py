@@ -1,10 +1,16 @@
 """What an edit makes run again: exactly the jobs whose numbers it can change, and what follows."""
 
-from contextlib import ExitStack
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from tests.workflow.conftest import ROOT, plans
 from tests.workflow.test_tiny_study import AFTER_VOLUMES, GATHERED
+from wfdm.config.study import Study
+from wfdm.stages.notes import STAGES
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +37,18 @@ TRAINED = {  # the one that is trained
     **TABLE_A,
     **STAGE_B,
 }
+MEASURED = {
+    **{"mean_volumes": 1, "floors": 2, "reconstruction": 4, "join": 3, "features": 6},
+    **TABLE_A,
+    **JUDGED,
+}
+SHARDED = "preprocess image_hash encode sample floors reconstruction features".split()
+HASHED = {"image_hash": 2, "near_duplicates": 1}
+OF_SPLITS = {"split": 1, "table1": 1, **dict(AFTER_VOLUMES.items() - HASHED.items())}
+PREPROCESSED = {"preprocess": 2, **GATHERED, **AFTER_VOLUMES}
+OF_SCANS = {"index": 1, "coverage": 1, "phantom": 2, **PREPROCESSED, **OF_SPLITS}
+TOLD = {"differences": 1}
+EVERYTHING = {**OF_SCANS, "figure1": 1, **TOLD}
 HEUN = '''
 
 def heun(velocity: Velocity, z: Tensor, times: Tensor) -> Tensor:
@@ -41,6 +59,7 @@ def heun(velocity: Velocity, z: Tensor, times: Tensor) -> Tensor:
     return z
 '''
 SRC = "src/wfdm"
+UNUSED = "\nUNUSED = 1\n"
 
 ONLY_READ = {
     "a log line of the training": (f"{SRC}/training/loop.py", 'log.info(f"', 'log.info(f"now, '),
@@ -48,41 +67,77 @@ ONLY_READ = {
     "a docstring": (f"{SRC}/training/losses.py", '"""', '"""Edited. '),
     "an error's words": (f"{SRC}/models/weights.py", "is missing; train", "is not there; train"),
     "the progress bar": (f"{SRC}/log.py", "mininterval=5", "mininterval=1"),
-    "the command line": (f"{SRC}/cli/app.py", "", "\nUNUSED = 1\n"),
-    "the records": (f"{SRC}/provenance/records.py", "", "\nUNUSED = 1\n"),
-    "curves of the training": (f"{SRC}/training/board.py", "", "\nUNUSED = 1\n"),
+    "the command line": (f"{SRC}/cli/app.py", "", UNUSED),
+    "the records": (f"{SRC}/provenance/records.py", "", UNUSED),
+    "checks of the configuration": (f"{SRC}/config/checks.py", "SMALLEST = 48", "SMALLEST = 47"),
+    "curves of the training": (f"{SRC}/training/board.py", "", UNUSED),
     "a new module": (f"{SRC}/processes/heun.py", "", HEUN),
+    "a generator of no row": (f"{SRC}/generators/folder.py", "", UNUSED),
+    "an architecture of no row": (f"{SRC}/models/compressors/monai_vae.py", "", UNUSED),
     "a rule's message": ("workflow/rules/compressors.smk", '"Train compressor', '"Train the model'),
     "a rule's time": ("workflow/rules/compressors.smk", "7200 if", "7100 if"),
+    "a comment in a rule": ("workflow/rules/data.smk", "", "\n# A comment.\n"),
+    "a package's pinned version": ("envs/constraints.txt", "\ntorch==", "\ntorch==1"),
 }
 COUNTED = {
-    # All that samples imports it: decoded noise shares its decoding with our generator.
-    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), SAMPLED),
+    "reading a source": ((f"{SRC}/data/index.py", "", UNUSED), OF_SCANS),
+    "dividing people": ((f"{SRC}/data/split.py", "", UNUSED), OF_SPLITS),
+    "a report on the data": ((f"{SRC}/data/coverage.py", "", UNUSED), {"coverage": 1}),
+    "the search for near-duplicates": (
+        (f"{SRC}/data/near_duplicates.py", "", UNUSED),
+        HASHED,
+    ),
+    "phantoms": ((f"{SRC}/phantom/contrasts.py", "", UNUSED), {"phantom": 2, **PREPROCESSED}),
+    "preprocessing": ((f"{SRC}/preprocess/intensity.py", "", UNUSED), PREPROCESSED),
     "a loss of stage A": (
         (f"{SRC}/training/losses.py", "clamp(min=0.01)", "clamp(min=0.02)"),
         STAGE_A,
-    ),
-    "the process of stage B": (
-        (f"{SRC}/processes/rflow.py", "return x0 - noise", "return noise - x0"),
-        {"train_denoiser": 1, **SAMPLED},
     ),
     "an architecture": (
         (f"{SRC}/models/compressors/wavelet_fusion.py", "\nclass ", "\nUNUSED = 1\n\n\nclass "),
         TRAINED | FIGURES,
     ),
+    "the cache of latents": (
+        (f"{SRC}/latents/cache.py", "", UNUSED),
+        {"latents": 1, "train_denoiser": 1, **BOTH_SAMPLED},
+    ),
+    "a stage": ((f"{SRC}/stages/encode.py", "", UNUSED), STAGE_B),
+    "the process of stage B": (
+        (f"{SRC}/processes/rflow.py", "return x0 - noise", "return noise - x0"),
+        {"train_denoiser": 1, **SAMPLED},
+    ),
+    "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), SAMPLED),
+    "one generator": ((f"{SRC}/generators/decoded_noise.py", "", UNUSED), SAMPLED),
+    "what generators share": ((f"{SRC}/generators/latents.py", "", UNUSED), BOTH_SAMPLED),
+    "scores of pairs of volumes": (
+        (f"{SRC}/evaluation/reconstruction.py", "", UNUSED),
+        MEASURED,
+    ),
     "the diversity of samples": (
         (f"{SRC}/evaluation/diversity.py", "KEPT = 32", "KEPT = 16"),
         JUDGED,
     ),
+    "one table": ((f"{SRC}/tables/table4.py", "", UNUSED), TABLE_B),
+    "cells of tables": (
+        (f"{SRC}/tables/text.py", "", UNUSED),
+        {"table1": 1, **TABLE_A, **TABLE_B},
+    ),
     "a figure's size": ((f"{SRC}/figures/panels.py", "CELL = 1.5", "CELL = 1.6"), FIGURES),
-    "preprocessing": (
-        (f"{SRC}/preprocess/intensity.py", "", "\nUNUSED = 1\n"),
-        {"preprocess": 2, **GATHERED, **AFTER_VOLUMES},
+    "what the paper's study is": (  # this one has 5000 by its own configuration
+        (f"{SRC}/config/evaluation.py", "        5000, ", "        5001, "),
+        {**TOLD, **TABLE_B},
+    ),
+    "a published table": (
+        ("config/published/table3.csv", "", "more,More,,,,,,\n"),
+        {"table3": 1, "metrics": 1},
+    ),
+    "who is the same person": (("config/people.tsv", "", "\n"), OF_SCANS),
+    "the metadata's schema": (
+        ("config/metadata.yaml", "", "\n# A comment.\n"),
+        OF_SCANS,
     ),
 }
-ANOTHER = {"kind": "diffusion", "label": "WFDM in 5 steps", "denoiser": "wfdm", "steps": 5}
-SETTINGS = {
-    "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
+UNTOLD = {  # nowhere told as a difference from the paper
     "a compressor's label": (
         {"compressors": {"dwt-2": {"label": "Another"}}},
         {**TABLE_A, "figure2": 1},
@@ -91,45 +146,165 @@ SETTINGS = {
         {"generators": {"wfdm": {"label": "Another"}}},
         {**TABLE_B, "figure1": 1, "figure3": 1},
     ),
+    "the study's name": ({"study": "another"}, {"quality": 1}),
+    "disk for the cache": ({"cache_mb": 900}, {}),
+    "where assets are kept": (
+        {"assets": "elsewhere"},
+        {"asset": 2, "phantom": 2, **PREPROCESSED},
+    ),
+    "where results go": ({"results": "results/another"}, EVERYTHING),
+    "a part more of the work": (
+        {"shards": 3},
+        {"phantom": 3, **{r: 3 * n // 2 if r in SHARDED else n for r, n in PREPROCESSED.items()}},
+    ),
+    "what changes no number": ({"compressor_training": {"checkpointing": True}}, TRAINED),
+}
+ANOTHER = {"kind": "diffusion", "label": "WFDM in 5 steps", "denoiser": "wfdm", "steps": 5}
+HAAR = {"architecture": {"kind": "haar", "levels": 1}}
+SETTINGS = {  # these are told
+    "the seed": ({"seed": 7}, OF_SCANS),
+    "sources": (
+        {"sources": [{"kind": "bids", "path": "data/LAB"}]},
+        {rule: n for rule, n in OF_SCANS.items() if rule != "phantom"},
+    ),
+    "how near a duplicate is": ({"people": {"near_duplicate": 0.3}}, {"near_duplicates": 1}),
+    "derived metadata": ({"metadata": {"age_group_from_age": True}}, OF_SCANS),
+    "statistics of metadata": ({"metadata": {"statistics": "published"}}, OF_SPLITS),
+    "shares of the split": ({"split": {"train": 0.6}}, OF_SPLITS),
+    "normalisation": ({"preprocess": {"normalisation": "foreground"}}, PREPROCESSED),
+    "the exclusion file": ({"quality": {"exclusions": "another.tsv"}}, PREPROCESSED),
+    "what raises a flag": ({"quality": {"z": 4.0}}, {"quality": 1}),
+    "what becomes of failed sessions": (
+        {"quality": {"policy": "skip"}},
+        {"volumes": 1, **AFTER_VOLUMES},
+    ),
+    "clipping of volumes": ({"volume": {"percentiles": [1, 99]}}, AFTER_VOLUMES),
+    "size of volumes": ({"volume": {"shape": [64, 80, 80]}}, {"figure1": 1, **AFTER_VOLUMES}),
+    "a learning rate of stage A": ({"compressor_training": {"learning_rate": 1.0e-3}}, TRAINED),
+    "a size of a compressor": (
+        {"compressors": {"wf-sa-vae": {"architecture": {"wavelet_channels": 8}}}},
+        {"figure1": 1, **TRAINED},
+    ),
+    "a row less of table 3": ({"compressors": {"dwt-2": None}}, {"figure2": 1, **TABLE_A}),
+    "another row of table 3": (
+        {"compressors": {"dwt-1": HAAR}},
+        {"train_compressor": 1, "reconstruction": 2, "join": 1, "figure2": 1, **TABLE_A},
+    ),
+    "a learning rate of stage B": (
+        {"denoisers": {"wfdm": {"training": {"learning_rate": 1.0e-3}}}},
+        {"train_denoiser": 1, **SAMPLED},
+    ),
+    "a size of a denoiser": (
+        {"denoisers": {"wfdm": {"network": {"metadata_width": 32}}}},
+        {"train_denoiser": 1, "figure1": 1, **SAMPLED},
+    ),
     "another number of sampling steps": (
         {"generators": {"wfdm": {"steps": 4}}},
         {**SAMPLED, "figure1": 1},
     ),
     "another row of table 4": ({"generators": {"another": ANOTHER}}, SAMPLED),
-    "resolution of figures": ({"figures": {"dpi": 90}}, FIGURES),
-    "a learning rate of stage A": ({"compressor_training": {"learning_rate": 1.0e-3}}, TRAINED),
-    "a learning rate of stage B": (
-        {"denoisers": {"wfdm": {"training": {"learning_rate": 1.0e-3}}}},
-        {"train_denoiser": 1, **SAMPLED},
+    "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
+    "what the feature network sees": (
+        {"evaluation": {"intensity": "none"}},
+        {"features": 6, **JUDGED},
     ),
-    "the study's name": ({"study": "another"}, {"quality": 1}),
-    "what raises a flag": ({"quality": {"z": 4.0}}, {"quality": 1}),
-    "disk for the cache": ({"cache_mb": 900}, {}),
+    "LPIPS": (
+        {"evaluation": {"lpips": {"every": 2}}},
+        {"asset": 2, "floors": 2, "reconstruction": 4, "join": 3, **TABLE_A},
+    ),
+    "resolution of figures": ({"figures": {"dpi": 90}}, FIGURES),
+    "no figure 1": ({"figures": {"generator": None}}, {}),
 }
 
 
-def test_what_only_people_read_makes_nothing_run(finished):
-    with ExitStack() as edits:
-        for edit in ONLY_READ.values():
-            edits.enter_context(finished.edited(*edit))
-        jobs = finished.plan()
+@pytest.fixture(scope="module")
+def planned(finished, tmp_path_factory) -> dict[str, dict[str, int]]:
+    """The plan of the finished study after each edit."""
+    folder = tmp_path_factory.mktemp("edits")
+    studies = {
+        name: finished.over(**settings) for name, (settings, _) in (SETTINGS | UNTOLD).items()
+    }
+    studies |= {
+        name: finished.edited(folder / str(number), edit)
+        for number, (name, (edit, _)) in enumerate(COUNTED.items())
+    }
+    return dict(zip(studies, plans(list(studies.values())), strict=True))
+
+
+def test_what_only_people_read_makes_nothing_run(finished, tmp_path):
+    (jobs,) = plans([finished.edited(tmp_path / "all", *ONLY_READ.values())])
     if jobs:  # which of them was it?
-        for name, edit in ONLY_READ.items():
-            with finished.edited(*edit):
-                assert finished.plan() == {}, name
+        each = [
+            finished.edited(tmp_path / str(number), edit)
+            for number, edit in enumerate(ONLY_READ.values())
+        ]
+        alone = dict(zip(ONLY_READ, plans(each), strict=True))
+        assert {name: found for name, found in alone.items() if found} == {}
     assert jobs == {}
 
 
-@pytest.mark.parametrize(("edit", "jobs"), COUNTED.values(), ids=COUNTED.keys())
-def test_code_makes_run_what_its_numbers_reach(finished, edit, jobs):
-    with finished.edited(*edit):
-        assert finished.plan() == jobs
+@pytest.mark.parametrize(("name", "jobs"), [(name, jobs) for name, (_, jobs) in COUNTED.items()])
+def test_code_and_files_make_run_what_their_numbers_reach(planned, name, jobs):
+    assert planned[name] == jobs
 
 
-@pytest.mark.parametrize(("settings", "jobs"), SETTINGS.values(), ids=SETTINGS.keys())
-def test_a_setting_makes_run_what_reads_it(finished, settings, jobs):
-    assert finished.over(**settings).plan() == jobs
+@pytest.mark.parametrize(("name", "jobs"), [(name, jobs) for name, (_, jobs) in SETTINGS.items()])
+def test_a_setting_makes_run_what_reads_it(planned, name, jobs):
+    assert planned[name] == {**jobs, **TOLD}
 
 
-def test_every_edit_was_undone(finished):
+@pytest.mark.parametrize(("name", "jobs"), [(name, jobs) for name, (_, jobs) in UNTOLD.items()])
+def test_what_changes_no_number_is_told_nowhere(planned, name, jobs):
+    assert planned[name] == jobs
+
+
+def test_there_is_an_edit_of_every_section_and_package():
+    edited = {key for settings, _ in (SETTINGS | UNTOLD).values() for key in settings}
+    assert edited == set(Study.model_fields)
+    files = [edit[0] for edit in ONLY_READ.values()] + [edit[0] for edit, _ in COUNTED.values()]
+    packages = {path.parent.name for path in Path(ROOT, SRC).glob("*/__init__.py")}
+    assert packages <= {Path(file).relative_to(SRC).parts[0] for file in files if SRC in file}
+
+
+def test_a_note_is_of_the_stages_that_its_table_comes_from(finished):
+    """Of those that read settings; the quality page only has to be there."""
+    fresh = finished.over(results="results/another")
+    found = plans([fresh] * len(STAGES), *(f"results/another/tables/{name}.csv" for name in STAGES))
+    for (name, stages), jobs in zip(STAGES.items(), found, strict=True):
+        rules = jobs.keys() - {name, "quality"}
+        modules = [f"wfdm.stages.{'sample_test' if rule == 'sample' else rule}" for rule in rules]
+        reading = {module for module in modules if hasattr(import_module(module), "Settings")}
+        assert reading == {f"wfdm.stages.{stage}" for stage in stages}, name
+
+
+def test_another_version_of_a_package_makes_nothing_run(finished, tmp_path):
+    """It is in every record from then on; by itself it would train everything again."""
+    metadata = "Metadata-Version: 2.1\nName: torch\nVersion: 99.9\n"
+    upgraded = finished.edited(
+        tmp_path / "upgraded", ("src/torch-99.9.dist-info/METADATA", "", metadata)
+    )
+    ask = "from importlib.metadata import version; print(version('torch'))"
+    told = subprocess.check_output([sys.executable, "-c", ask], text=True, env=upgraded.environment)
+    assert told == "99.9\n"
+    assert plans([upgraded]) == [{}]
+
+
+def test_another_file_of_an_asset_makes_run_what_reads_it(finished, tmp_path):
+    """The same bytes once more do not; other bytes do, and the jobs then refuse them."""
+    changed, same = (
+        finished.edited(tmp_path / name, ("assets/another", "", "a file more"))
+        for name in ("changed", "same")
+    )
+    for study, end in ((changed, b"?"), (same, b"")):
+        file = study.folder / "assets" / "sri24-head.nii"
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content[: len(content) - len(end)] + end)
+    assert plans([changed, same]) == [{"phantom": 2, **PREPROCESSED}, {}]
+
+
+def test_the_command_plans_the_same(finished, tmp_path, planned):
+    name = "a stage"
+    edit, jobs = COUNTED[name]
+    assert finished.edited(tmp_path / "edited", edit).plan() == jobs == planned[name]
     assert finished.plan() == {}

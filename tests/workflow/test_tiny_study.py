@@ -35,7 +35,7 @@ def test_everything_is_made(finished):
     scans = pd.read_csv(made / "data/scans.tsv", sep="\t")
     splits = pd.read_csv(made / "data/splits.tsv", sep="\t")
     assert list(splits["scan_id"]) == list(scans["scan_id"])
-    assert {path.stem for path in (made / "tables").glob("*.csv")} == set(TABLES)
+    assert {path.stem for path in (made / "tables").glob("*.csv")} == {*TABLES, "differences"}
 
     table1 = pd.read_csv(made / "tables/table1.csv").set_index("Modality")
     assert list(table1.index) == ["T1w", "T2w", "FLAIR", "T1Gd", "Total"]

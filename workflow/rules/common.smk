@@ -15,8 +15,7 @@ from wfdm.config.cohort import PhantomSource
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.errors import UserError
-from wfdm.stages import plan
-from wfdm.tables.differences import differences
+from wfdm.stages import notes, plan
 
 # The `wfdm` command is the one of the environment that Snakemake runs in. It uses no GPU, unless a
 # rule asks for one. `requeue` gives a training whose time was nearly over back to SLURM's queue.
@@ -40,7 +39,6 @@ except UserError as error:
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)
-NOTE = differences(study)
 LAST = f"-of-{study.shards:04d}"
 BEFORE_THE_END = "--signal=USR1@300"  # seconds that a training has to keep its state
 
@@ -94,6 +92,7 @@ def option(name, values):
 
 
 settings_of = functools.partial(plan.settings_of, study)
+note_of = functools.cache(functools.partial(notes.note_of, study, ABSENT))
 code_of = plan.code_of
 
 

@@ -12,11 +12,43 @@ SYNTHESES = {
 
 
 localrules:
+    differences,
     table1,
     table3,
     table4,
     table8to11,
     metrics,
+
+
+rule differences:
+    output:
+        table=report(
+            results("tables/differences.csv"),
+            caption="../report/differences.rst",
+            category="Tables",
+            labels={
+                "table": "1 to 11",
+                "content": "Differences from the paper's study",
+            },
+        ),
+    log:
+        results("logs/differences.log"),
+    benchmark:
+        results("logs/differences.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=lambda _: plan.numbers_of(study, "differences"),
+        paper=lambda _: plan.numbers_of(Study(), "differences"),
+        absent=option("absent", [f"{name}={path}" for name, path in ABSENT.items()]),
+        code=lambda _: code_of("differences"),
+    message:
+        "List what differs from the paper's study"
+    shell:
+        "wfdm differences --settings {params.settings:q} {params.absent} "
+        "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
 rule table1:
@@ -41,7 +73,7 @@ rule table1:
         runtime=10,
     params:
         settings=lambda _: settings_of("table1"),
-        note=option("note", [NOTE]),
+        note=lambda _: option("note", [note_of("table1")]),
         code=lambda _: code_of("table1"),
     message:
         "Table 1: scans per split"
@@ -74,7 +106,7 @@ rule table3:
     params:
         rows=rows("compressors", RECONSTRUCTIONS),
         only="",
-        note=option("note", [NOTE]),
+        note=lambda _: option("note", [note_of("table3")]),
         code=lambda _: code_of("table3"),
     message:
         "Table 3: reconstruction by compressor"
@@ -106,7 +138,7 @@ use rule table3 as table8to11 with:
         rows=rows("compressors", RECONSTRUCTIONS),
         only=lambda wildcards: f"--modality {MODALITY_OF[wildcards.number]}",
         modality=lambda wildcards: MODALITY_OF[wildcards.number],
-        note=option("note", [NOTE]),
+        note=lambda _: option("note", [note_of("table3")]),
         code=lambda _: code_of("table3"),
     message:
         "Table {wildcards.number}: reconstruction of {params.modality} by compressor"
@@ -133,7 +165,7 @@ rule table4:
         runtime=10,
     params:
         rows=rows("generators", SYNTHESES),
-        note=option("note", [NOTE]),
+        note=lambda _: option("note", [note_of("table4")]),
         code=lambda _: code_of("table4"),
     message:
         "Table 4: realism and diversity by generator"

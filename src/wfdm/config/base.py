@@ -28,19 +28,32 @@ class Section(BaseModel):
         own: dict[str, str] = self.__dict__.get("_reasons", {})
         return own.get(name, type(self).model_fields[name].description)
 
-    def numbers(self) -> dict[str, Any]:
-        """Return, as JSON, the keys that can change a result: all that are not marked else.
+    @classmethod
+    def counted(cls) -> list[str]:
+        """Return the names of the keys that can change a result: all that are not marked else.
 
         What is marked `json_schema_extra=NO_NUMBERS` may be changed while a training stands: it
         is continued.
         """
-        kept = {}
-        for name, field in type(self).model_fields.items():
-            if field.exclude or field.json_schema_extra == NO_NUMBERS:
-                continue
-            value = getattr(self, name)
-            kept[name] = value.numbers() if isinstance(value, Section) else value
-        return to_jsonable_python(kept)
+        return [
+            name
+            for name, field in cls.model_fields.items()
+            if not field.exclude and field.json_schema_extra != NO_NUMBERS
+        ]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return, as JSON, the keys that can change a result."""
+        return {name: _numbers(getattr(self, name)) for name in self.counted()}
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.numbers()
+    if isinstance(value, dict):
+        return {name: _numbers(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(each) for each in value]
+    return to_jsonable_python(value)
 
 
 def label_field(of: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from wfdm.config.base import Positive, Section
+from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
 from wfdm.config.cohort import (
     BrainScapeSource,
@@ -103,10 +103,18 @@ GENERATORS: dict[str, GeneratorSettings] = {
 class Study(Section):
     """A whole study: a config file with its own results root."""
 
-    study: str = Field("wfdm", description="name of the study, shown in the report")
+    study: str = Field(
+        "wfdm", description="name of the study, shown in the report", json_schema_extra=NO_NUMBERS
+    )
     seed: int = Field(42, description="every draw derives from it (the authors' split seed)")
-    results: str = Field("results", description="where everything that is made goes")
-    assets: str = Field("resources/assets", description="where verified downloads are kept")
+    results: str = Field(
+        "results", description="where everything that is made goes", json_schema_extra=NO_NUMBERS
+    )
+    assets: str = Field(
+        "resources/assets",
+        description="where verified downloads are kept",
+        json_schema_extra=NO_NUMBERS,
+    )
     sources: list[Source] = Field(
         [
             BrainScapeSource(
@@ -138,10 +146,15 @@ class Study(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()
     shards: Positive = Field(
-        64, description="our choice: parts of the work on sessions and scans, a cluster job each"
+        64,
+        description="our choice: parts of the work on sessions and scans, a cluster job each",
+        json_schema_extra=NO_NUMBERS,
     )
     cache_mb: int = Field(
-        600_000, ge=0, description="disk for standardised volumes, in MB (14 each); 0: no cache"
+        600_000,
+        ge=0,
+        description="disk for standardised volumes, in MB (14 each); 0: no cache",
+        json_schema_extra=NO_NUMBERS,
     )
 
     @model_validator(mode="before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,12 @@ def settings_of(study: Study, stage: str, **names: str) -> str:
     """Return the settings of a stage as one line of JSON; `names` say of which row."""
     module = import_module(f"wfdm.stages.{stage}")
     return module.Settings.of(study, **names).model_dump_json()
+
+
+def numbers_of(study: Study, stage: str) -> str:
+    """Return those settings of a stage that can change a number, as one line of JSON."""
+    settings = import_module(f"wfdm.stages.{stage}").Settings.of(study)
+    return json.dumps(settings.numbers())
 
 
 def code_of(stage: str, *implementations: str) -> str:

@@ -1,0 +1,79 @@
+"""The note of a table: the differences in those keys that its numbers come from.
+
+Which keys these are is not said again here: every stage says what it reads. So an edit that makes
+nothing of a table run again does not change its note either.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from wfdm.config.study import Study
+
+INDEXED = ("index", "split")
+PREPROCESSED = ("phantom", "preprocess", "volumes")
+COMPRESSED = (*INDEXED, *PREPROCESSED, "mean_volumes", "train_compressor")
+STAGES = {
+    "table1": INDEXED,
+    "table3": (*COMPRESSED, "floors", "reconstruction"),
+    "table4": (
+        *COMPRESSED,
+        *("encode", "latents", "train_denoiser", "sample_test", "features", "synthesis"),
+    ),
+}
+"""the stages that a table's numbers come from"""
+INPUTS = ("people.aliases", "denoisers.{denoiser}.compressor")
+"""keys that are in no stage's settings, for they only name its input"""
+
+
+def note_of(study: Study, absent: Mapping[str, str], table: str) -> str:
+    """Return how a table's study differs from the paper's, in one line; "" where it does not.
+
+    Args:
+        study: what is made.
+        absent: compressors that are left out, and the weights' file that is not placed.
+        table: of `STAGES`.
+    """
+    from wfdm.tables.differences import differences, note
+
+    used = _used(study, table)
+    paths = [path.split(".") for path in keys_of(table)]
+    found = differences(study, absent)
+    return note([each for each in found if any(_reached(each.key, path, used) for path in paths)])
+
+
+def keys_of(table: str) -> list[str]:
+    """Return the keys of the study that a table's numbers come from; rows as {compressor}."""
+    stages = (import_module(f"wfdm.stages.{stage}") for stage in STAGES[table])
+    read = [path for stage in stages for path in stage.Settings.paths.values()]
+    keys = [path for path in [*read, *INPUTS] if not path.startswith("{")]
+    if any(key.startswith("compressors.") for key in keys):
+        keys.append("compressor_training")  # what the compressors' trainings are completed with
+    return list(dict.fromkeys(keys))
+
+
+def _used(study: Study, table: str) -> dict[str, Collection[str] | None]:
+    """Return the rows that a table is made of, by placeholder; None: all that there are."""
+    used: dict[str, Collection[str] | None] = {"{compressor}": None, "{generator}": None}
+    if table != "table4":
+        return used
+    made = [row for row in study.generators.values() if row.kind != "folder"]
+    denoisers = {row.denoiser for row in made if row.kind == "diffusion"}
+    compressors = {study.denoisers[name].compressor for name in denoisers}
+    compressors |= {row.compressor for row in made if row.kind == "noise"}
+    return used | {"{compressor}": compressors, "{denoiser}": denoisers}
+
+
+def _reached(
+    key: tuple[str, ...], path: list[str], used: Mapping[str, Collection[str] | None]
+) -> bool:
+    """Tell whether a key is what a path names, a part of it, or holds it."""
+    for part, step in zip(key, path, strict=False):
+        names = used.get(step, (step,))
+        if names is not None and part not in names:
+            return False
+    return True
