@@ -16,7 +16,7 @@ from wfdm.errors import UserError
 from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.index import Index, Links, Problem, Record
 from wfdm.provenance.records import SUFFIX
-from wfdm.provenance.roots import MARKER, Root, marked, unmarked
+from wfdm.provenance.roots import MARKER, STUDY, Root, marked, unmarked
 
 UNRECORDED = (
     "lies under the results root and no record lists it: delete it if it is left from an earlier "
@@ -102,8 +102,8 @@ class Audit:
         found = [root for root in map(self._root_above, folders) if root] + [self._named]
         if found[0] is None:
             raise UserError(
-                f"audit: {path} lies in no results root (a folder with {MARKER}, which the "
-                "workflow writes): name the root as --root"
+                f"audit: {path} lies in no results root (a folder with {STUDY} and its record, "
+                "which the workflow writes): name the root as --root"
             )
         return self._index(found[0])
 

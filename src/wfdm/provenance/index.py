@@ -42,6 +42,12 @@ class Record:
     inputs: Mapping[str, str]
     seal: str
 
+    @property
+    def main(self) -> str:
+        """The output that the record lies beside; of a session's, the first."""
+        beside = self.path.removesuffix(SUFFIX)
+        return beside if beside in self.outputs else next(iter(self.outputs))
+
 
 class Links:
     """Resolves links. A folder is looked at once, so that many files cost little."""

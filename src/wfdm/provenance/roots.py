@@ -1,9 +1,10 @@
 """Results roots: which folder holds a study's results, and where the paths in its records start.
 
-A root is a folder with the study's configuration, `study.yaml`, which the workflow writes when it
-begins to work. So any file's root is found from the file alone. Records spell paths as the workflow
-did, relative to the folder that it ran in; the record of `study.yaml` tells how it spelled the
-root, and which folder that was. Both may have been moved together since, or copied.
+A root is a folder with the study's configuration, `study.yaml`, and the record of it, which the
+workflow writes when it begins to work. So any file's root is found from the file alone. Records
+spell paths as the workflow did, relative to the folder that it ran in; the record of `study.yaml`
+tells how it spelled the root, and which folder that was. Both may have been moved together since,
+or copied.
 """
 
 import os
@@ -14,10 +15,11 @@ from typing import Any
 from wfdm.atomic import write_text
 from wfdm.errors import UserError
 from wfdm.provenance.digests import digests
-from wfdm.provenance.records import Began, read, record_path, write
+from wfdm.provenance.records import SUFFIX, Began, read, record_path, write
 from wfdm.provenance.seal import seal_of
 
-MARKER = "study.yaml"
+STUDY = "study.yaml"
+MARKER = STUDY + SUFFIX  # the record: a configuration may be called study.yaml anywhere
 BESIDE = ("logs", "cache")  # folders of a root that hold no results
 TRAINED = ("compressors", "denoisers")
 RESUMABLE = ("last", "tensorboard")  # of a training's folder: it goes on from these, or shows them
@@ -77,7 +79,7 @@ def mark(folder: Path, configuration: str, settings: dict[str, Any]) -> None:
         configuration: of the study, as YAML.
         settings: the same as plain values.
     """
-    marker, here = folder / MARKER, os.getcwd()
+    marker, here = folder / STUDY, os.getcwd()
     record = record_path(marker)
     if marker.is_file() and record.is_file() and seal_of(record.read_text(errors="replace")):
         same = marker.read_text(errors="replace") == configuration
@@ -92,16 +94,16 @@ def marked(folder: str) -> Root:
     """Return the root that a folder with `study.yaml` is.
 
     Raises:
-        UserError: its record is missing or cut, or tells no longer where the study ran.
+        UserError: its record is cut, or tells no longer where the study ran.
     """
-    record = record_path(Path(folder, MARKER))
+    record = Path(folder, MARKER)
     try:
         content = read(record)
         (marker,), ran = content["outputs"], str(content["results"]["folder"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"audit: {record} is missing or cut: it tells where the study ran; run the workflow "
-            "again, or restore it"
+            f"audit: {record} is cut: it tells where the study ran; restore it, or run the "
+            "workflow again"
         ) from error
     name = os.path.normpath(os.path.dirname(marker))
     if os.path.isabs(name):

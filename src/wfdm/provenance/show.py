@@ -12,11 +12,7 @@ def tree(audit: Audit, found: Findings) -> Iterator[str]:
     """Yield lines: each file that was asked for and nothing was made from, above what made it."""
     records = {each.path: each for path in found.asked if (each := audit.record_of(path))}
     used = {name for each in records.values() for name in each.inputs}
-    tips = [
-        next(iter(each.outputs))
-        for each in records.values()
-        if not used & {each.path, *each.outputs}
-    ]
+    tips = [each.main for each in records.values() if not used & {each.path, *each.outputs}]
     if len(found.asked) == 1:
         tips = found.asked
     shown: set[str] = set()
