@@ -26,6 +26,10 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
 
+onstart:
+    plan.mark_root(study)
+
+
 localrules:
     all,
     tables,

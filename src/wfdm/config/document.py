@@ -29,14 +29,34 @@ HEADER = """\
 
 def default_yaml() -> str:
     """Return the paper's study as commented YAML."""
+    return HEADER + re.sub(r"(?m)(?<=\S) # ", "  # ", _dumped(_mapping(Study())))
+
+
+def whole_yaml(study: Study) -> str:
+    """Return every key of a study as YAML, without reasons: read again, it is the same study."""
+    return _dumped(_plain(study))
+
+
+def _dumped(content: Any) -> str:
     yaml = YAML()
     yaml.width = 4096  # one line for one value, with its reason
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), _null)
     yaml.representer.add_representer(float, _number)
     stream = StringIO()
-    yaml.dump(_mapping(Study()), stream)
-    return HEADER + re.sub(r"(?m)(?<=\S) # ", "  # ", stream.getvalue())
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """Return a section as plain values, labels too, which a dump of the class leaves out."""
+    if isinstance(value, Section):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _null(representer: Any, _: None) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wfdm import __version__
 from wfdm.atomic import write_text
 from wfdm.provenance.digests import digests, sha256_of
+from wfdm.provenance.seal import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -120,7 +121,7 @@ def write(
     results: Mapping[str, Any],
     began: Began,
 ) -> None:
-    """Write a record.
+    """Write a record, sealed.
 
     Args:
         record: its path.
@@ -145,7 +146,7 @@ def write(
         "started": began.at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began.clock, 1),
     }
-    write_text(record, json.dumps(content, indent=1) + "\n")
+    write_text(record, sealed(content))
 
 
 def environment() -> dict[str, str]:

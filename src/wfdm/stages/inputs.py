@@ -69,6 +69,11 @@ def verified(assets: Sequence[str], files: Sequence[Path] | None) -> list[Path]:
     return given
 
 
+def present(path: str | None) -> list[Path]:
+    """Return a file that need not be there, as a list: empty where it is not."""
+    return [Path(path)] if path and Path(path).is_file() else []
+
+
 def weights_of(start: Path | None) -> Path | None:
     """Return the file of the weights that a training starts from, if any.
 

@@ -36,6 +36,14 @@ def code_of(stage: str, *implementations: str) -> str:
     return fingerprint(f"wfdm.stages.{stage}", *implementations)
 
 
+def mark_root(study: Study) -> None:
+    """Write the study's configuration into its results root, by which audits know the root."""
+    from wfdm.config.document import whole_yaml
+    from wfdm.provenance.roots import mark
+
+    mark(Path(study.results), whole_yaml(study), study.model_dump(mode="json"))
+
+
 def placed(study: Study) -> tuple[Mapping[str, CompressorSettings], dict[str, str]]:
     """Return the compressors that can be used, and {name: missing file} of the others.
 

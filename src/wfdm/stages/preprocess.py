@@ -46,8 +46,8 @@ def run(
     verified([asked.atlas, asked.atlas_head], [atlas, atlas_head])
     raw = any(needs_weights(each) for each in chosen)
     networks = verified(asked.weights, weights) if raw else []
-    excluded = [exclusions] if exclusions and exclusions.is_file() else []
-    inputs = [scans, atlas, atlas_head, *networks, *excluded]
+    # Not the exclusions: one that is no session's of this shard makes nothing here again.
+    inputs = [scans, atlas, atlas_head, *networks]
     with recorded("preprocess", out, settings, inputs) as record:
         table = preprocess_shard(
             sessions=chosen,

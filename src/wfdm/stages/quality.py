@@ -6,6 +6,7 @@ from wfdm.config.reads import reads
 from wfdm.log import log
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Logs, Out, Scans, SessionTables
+from wfdm.stages.inputs import present
 
 Settings = reads("study", "quality.exclusions", "quality.z")
 
@@ -21,7 +22,8 @@ def run(settings: Any, scans: Scans, sessions: SessionTables, logs: Logs, out: O
 
     rows = obey(rows_of(read_table(scans)), settings.exclusions)
     found = records(sessions)
-    with recorded("quality", out, settings, [scans, *sessions, *found.values()]) as record:
+    inputs = [scans, *sessions, *found.values(), *present(settings.exclusions)]
+    with recorded("quality", out, settings, inputs) as record:
         table = flag(collect(rows, found, logs), settings.z)
         write_table(table, out.with_suffix(".tsv"))
         write_text(out, page(table, out, settings.study, settings.z, settings.exclusions))

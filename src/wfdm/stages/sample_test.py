@@ -42,6 +42,7 @@ def run(
     """Write the shard's volumes, and a table of them."""
     import pandas as pd
 
+    from wfdm.data.paths import sidecar_path
     from wfdm.data.shards import in_shard
     from wfdm.data.table import write_table
     from wfdm.generators.write import write_samples
@@ -64,7 +65,7 @@ def run(
         rows = [(each.name, each.modality, str(path)) for path, each in requests.items()]
         table = pd.DataFrame(rows, columns=["scan_id", "modality", "path"])
         write_table(table.assign(sha256=table["path"].map(sha256_of)), out)
-        record.outputs = [out, *requests]
+        record.outputs = [out, *requests, *map(sidecar_path, requests)]
 
 
 def _implementations(settings: Any, source: Path) -> list[str]:

@@ -10,6 +10,7 @@ from wfdm.config.reads import reads
 from wfdm.log import log
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Out, Scans, SessionTables
+from wfdm.stages.inputs import present
 
 Settings = reads("quality.exclusions", "quality.policy", "quality.ceiling")
 
@@ -31,7 +32,8 @@ def run(
     if told := enforce(read_table(page.with_suffix(".tsv")), settings, page):
         log.warning(f"wfdm: {told}")
     found = records(sessions)
-    with recorded("volumes", out, settings, [scans, *sessions, *found.values()]):
+    inputs = [scans, *sessions, *found.values(), *present(settings.exclusions)]
+    with recorded("volumes", out, settings, inputs):
         table = gather(rows, found)
         write_table(table, out)
     log.info(f"{len(table)} volumes of {len(found)} sessions")
