@@ -92,9 +92,12 @@ class Workflow:
         return printed
 
     def plan(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule would run, without `all` itself; empty when none would."""
+        """How many jobs of each rule would run; empty when none would.
+
+        Left out are those that follow whatever else runs: `all` itself, and the report's pages.
+        """
         jobs = planned(self.run("--dry-run", *(arguments or ["all"])))
-        return {rule: count for rule, count in jobs.items() if rule != "all"}
+        return {rule: count for rule, count in jobs.items() if rule not in ("all", "pages")}
 
     def wfdm(self, *arguments: object) -> tuple[int, str]:
         """Run the `wfdm` command; returns exit status and what it printed on standard error."""

@@ -126,3 +126,20 @@ def drawn():
     denoiser = study.generators[generator].denoiser
     compressor = study.denoisers[denoiser].compressor
     return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
+
+
+def page_of(path, caption, category, **labels):
+    """Return the page of a table, or of what its path names, marked for the report."""
+    return report(
+        results(f"pages/{Path(path).stem}.html"),
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
+def table_page(key):
+    """Return the page of a table of the paper; the report sorts its number as text."""
+    number = key.removeprefix("table")
+    caption = "table8to11" if number in MODALITY_OF else key
+    return page_of(key, caption, "Tables", table=f"{number:>2}", content=WORDS[key])
