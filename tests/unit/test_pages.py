@@ -28,8 +28,15 @@ def test_a_page_pairs_columns_and_tells_each_note_once():
     assert page.count("small; new") == 1 and page.count("too few") == 1
     assert page.count("<sup>b</sup>") == 3, "two rows and the note itself"
     assert page.count('<tr class="absent">') == 1
-    assert f'title="{HEX}"' in page and page.count(HEX) == 1
+    assert f"<b>sha</b>: {HEX}" in page and page.count(HEX) == 1
     assert "data:text/plain;base64,YSxiCg==" in page
+
+
+def test_what_is_the_same_in_every_row_stands_below():
+    table = TABLE.assign(extractor=["net", "", "net"], n=["3", "", "3"])
+    page = table_page(table, "Title", "t.csv", b"")
+    assert "<b>extractor</b>: net" in page and ">extractor</th>" not in page
+    assert ">n</th>" in page, "a number stays where it is"
 
 
 def test_a_long_table_says_what_it_leaves_out(tmp_path):

@@ -138,8 +138,10 @@ def page_of(path, caption, category, **labels):
     )
 
 
-def table_page(key):
-    """Return the page of a table of the paper; the report sorts its number as text."""
-    number = key.removeprefix("table")
-    caption = "table8to11" if number in MODALITY_OF else key
-    return page_of(key, caption, "Tables", table=f"{number:>2}", content=WORDS[key])
+def numbered_page(key):
+    """Return the page of a table or figure of the paper; the report sorts numbers as text."""
+    kind = key.rstrip("0123456789")
+    number = key.removeprefix(kind)
+    caption = "table8to11" if key in TABLES and number in MODALITY_OF else key
+    labels = {kind: f"{number:>2}", "content": WORDS[key]}
+    return page_of(key, caption, f"{kind.capitalize()}s", **labels)

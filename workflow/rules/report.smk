@@ -1,4 +1,4 @@
-# What the report shows besides the figures: pages made of tables that are finished.
+# What the report shows: pages made of tables and figures that are finished.
 
 TABLES = {
     f"table{number}": results(f"tables/table{number}.csv")
@@ -14,6 +14,11 @@ DATA = {
     "Near-duplicates for review": results("data/near_duplicates.tsv"),
 }
 WORDS = {
+    **{
+        "figure1": "Architecture",
+        "figure2": "Reconstructions",
+        "figure3": "Synthetic scans",
+    },
     **{"table1": "Scans per split", "table3": "Reconstruction", "table4": "Synthesis"},
     **{f"table{number}": f"Reconstruction, {m}" for number, m in MODALITY_OF.items()},
 }
@@ -34,7 +39,7 @@ rule pages:
             "overview", "overview", "Contents", page="The study at a glance"
         ),
         quality=page_of("quality", "quality", "Quality", page="The worst sessions"),
-        tables=[table_page(key) for key in TABLES],
+        made=[numbered_page(key) for key in TABLES | FIGURES],
         data=[
             page_of(path, Path(path).stem, "Data", table=title)
             for title, path in DATA.items()

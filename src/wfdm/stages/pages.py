@@ -1,4 +1,4 @@
-"""Write what the report shows: tables as pages, the worst sessions, and the study at a glance.
+"""Write what the report shows: tables and figures, the worst sessions, the study at a glance.
 
 Each page holds all it needs, so that the report is one file.
 """
@@ -29,7 +29,7 @@ def run(
     from wfdm.preprocess.quality.page import read_flagged, worst_page
     from wfdm.tables.overview import contents as listing
     from wfdm.tables.overview import overview
-    from wfdm.tables.pages import write_page
+    from wfdm.tables.pages import write_figure, write_page
 
     files, others = paths(made), paths(data)
     inputs = [contents, quality, *files.values(), *others.values()]
@@ -37,11 +37,10 @@ def run(
         record.settings |= {"note": note}
         listed = listing(contents, files)
         titles = {f"{row['name']}: {row['caption']}": Path(row["file"]) for row in listed}
-        tables = {title: file for title, file in titles.items() if file.suffix == ".csv"}
-        record.outputs = [
-            write_page(file, out.with_name(f"{file.stem}.html"), title)
-            for title, file in (tables | others).items()
-        ]
+        shown = {title: file for title, file in (titles | others).items() if file.name}
+        for title, file in shown.items():
+            write = write_figure if file.suffix == ".png" else write_page
+            record.outputs.append(write(file, out.with_name(f"{file.stem}.html"), title))
         worst = out.with_name("quality.html")
         limits = (settings.z, settings.exclusions)
         write_text(worst, worst_page(read_flagged(quality), settings.study, *limits))

@@ -21,6 +21,7 @@ NOTES = ("reason", "note")
 """columns of long texts, shown below the table, each once"""
 SHOWN = 500  # rows of a page; the file beside it has all of them
 DIGEST = re.compile(r"[0-9a-f]{64}")
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|nan|inf")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,13 @@ def write_page(file: Path, page: Path, title: str) -> Path:
     return page
 
 
+def write_figure(file: Path, page: Path, title: str) -> Path:
+    """Write a figure (PNG) as a page that fits it into the window; return where the page is."""
+    picture = base64.b64encode(file.read_bytes()).decode()
+    write_text(page, render("figure.html.jinja", title=title, picture=picture))
+    return page
+
+
 def table_page(table: pd.DataFrame, title: str, name: str, content: bytes) -> str:
     """Return a table as a page: the paper's values beside this study's, notes below.
 
@@ -73,7 +81,8 @@ def table_page(table: pd.DataFrame, title: str, name: str, content: bytes) -> st
         name: of the file that the table is from.
         content: of that file; the page offers it.
     """
-    columns = [str(column) for column in table if column not in NOTES]
+    same = _same(table)
+    columns = [str(column) for column in table if column not in (*NOTES, *same)]
     letters = _letters(table)
     rows = [
         {
@@ -90,10 +99,27 @@ def table_page(table: pd.DataFrame, title: str, name: str, content: bytes) -> st
         paired=any(column.endswith(PAPER) for column in columns),
         rows=rows,
         notes={letter: text for text, letter in letters.items()},
+        same=same,
         length=len(table),
         name=name,
         download=base64.b64encode(content).decode(),
     )
+
+
+def _same(table: pd.DataFrame) -> dict[str, str]:
+    """Return the columns that say one text, and no number, in all rows that say anything.
+
+    They stand below the table, as the paper has nothing beside them.
+    """
+    found = {}
+    for column in map(str, table.columns[1:]):
+        texts = {text for text in table[column] if text}
+        alone = f"{column}{PAPER}" not in table and not column.endswith(PAPER)
+        if alone and column not in NOTES and len(texts) == 1 < len(table):
+            (text,) = texts
+            if not NUMBER.fullmatch(text):
+                found[column] = text
+    return found
 
 
 def _heads(columns: Sequence[str]) -> list[Head]:
@@ -118,6 +144,6 @@ def _letters(table: pd.DataFrame) -> dict[str, str]:
 
 def _cell(text: str) -> dict[str, Any]:
     """Return a cell: a digest shows its first 12 digits, and a number stands on the right."""
-    number = bool(re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|nan|inf", text))
     shown = text[:12] if DIGEST.fullmatch(text) else text
-    return {"text": shown, "whole": text if shown != text else "", "number": number}
+    whole = text if shown != text else ""
+    return {"text": shown, "whole": whole, "number": bool(NUMBER.fullmatch(text))}
