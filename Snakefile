@@ -24,6 +24,7 @@ include: "workflow/rules/generators.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -41,18 +42,14 @@ rule tables:
     input:
         results("data/coverage.tsv"),
         results("data/near_duplicates.tsv"),
-        expand(results("tables/table{number}.csv"), number=[1, 3, 4, 8, 9, 10, 11]),
+        TABLES.values(),
         results("tables/metrics.json"),
         results("tables/differences.csv"),
 
 
 rule figures:
     input:
-        expand(
-            results("figures/figure{number}.{kind}"),
-            number=[*([1] if study.figures.generator else []), 2, 3],
-            kind=["pdf", "png"],
-        ),
+        expand(results("figures/{name}.{kind}"), name=FIGURES, kind=["pdf", "png"]),
 
 
 rule all:
@@ -60,11 +57,14 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.pages.output,
 
 
 rule snapshot:
     input:
         results("data/scans.tsv"),
+        results("data/people.tsv"),
         results("data/splits.tsv"),
+        results("data/metadata_statistics.json"),
         results("data/coverage.tsv"),
         results("data/manifest.tsv"),

@@ -99,7 +99,7 @@ class Workflow:
         return printed
 
     def plan(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule would run, without `all` itself; empty when none would."""
+        """How many jobs of each rule would run, by `jobs_of`; empty when none would."""
         return jobs_of(self.run("--dry-run", *(arguments or ["all"])))
 
     def wfdm(self, *arguments: object) -> tuple[int, str]:
@@ -149,8 +149,12 @@ def plans(workflows: Sequence[Workflow], *targets: str) -> list[dict[str, int]]:
 
 
 def jobs_of(text: str) -> dict[str, int]:
-    """The jobs of each rule in a plan, without `all` itself."""
-    return {rule: count for rule, count in planned(text).items() if rule != "all"}
+    """The jobs of each rule in a plan.
+
+    Left out are those that follow whatever else runs: `all` itself, and the report's pages.
+    """
+    left_out = ("all", "pages")
+    return {rule: count for rule, count in planned(text).items() if rule not in left_out}
 
 
 def planned(printed: str) -> Counter[str]:

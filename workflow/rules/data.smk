@@ -71,12 +71,7 @@ rule coverage:
         scans=results("data/scans.tsv"),
         schema="config/metadata.yaml",
     output:
-        table=report(
-            results("data/coverage.tsv"),
-            caption="../report/coverage.rst",
-            category="Data",
-            labels={"content": "Metadata coverage"},
-        ),
+        table=results("data/coverage.tsv"),
     log:
         results("logs/coverage.log"),
     benchmark:
@@ -101,12 +96,7 @@ rule split:
     output:
         splits=results("data/splits.tsv"),
         statistics=results("data/metadata_statistics.json"),
-        leaks=report(
-            results("data/leaks.tsv"),
-            caption="../report/leaks.rst",
-            category="Data",
-            labels={"content": "People in two splits"},
-        ),
+        leaks=results("data/leaks.tsv"),
     log:
         results("logs/split.log"),
     benchmark:
@@ -158,12 +148,7 @@ rule near_duplicates:
         hashes=every_shard("data/image_hashes", ".npy"),
         rows=every_shard("data/image_hashes", ".tsv"),
     output:
-        table=report(
-            results("data/near_duplicates.tsv"),
-            caption="../report/near_duplicates.rst",
-            category="Data",
-            labels={"content": "Near-duplicates for review"},
-        ),
+        table=results("data/near_duplicates.tsv"),
     log:
         results("logs/near_duplicates.log"),
     benchmark:

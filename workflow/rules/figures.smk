@@ -11,12 +11,7 @@ if study.figures.generator:
     rule figure1:
         output:
             pdf=results("figures/figure1.pdf"),
-            png=report(
-                results("figures/figure1.png"),
-                caption="../report/figure1.rst",
-                category="Figures",
-                labels={"figure": "1", "content": "Architecture"},
-            ),
+            png=results("figures/figure1.png"),
         log:
             results("logs/figure1.log"),
         benchmark:
@@ -44,12 +39,7 @@ rule figure2:
         splits=results("data/splits.tsv"),
     output:
         pdf=results("figures/figure2.pdf"),
-        png=report(
-            results("figures/figure2.png"),
-            caption="../report/figure2.rst",
-            category="Figures",
-            labels={"figure": "2", "content": "Reconstructions"},
-        ),
+        png=results("figures/figure2.png"),
     log:
         results("logs/figure2.log"),
     benchmark:
@@ -78,12 +68,7 @@ rule figure3:
         splits=results("data/splits.tsv"),
     output:
         pdf=results("figures/figure3.pdf"),
-        png=report(
-            results("figures/figure3.png"),
-            caption="../report/figure3.rst",
-            category="Figures",
-            labels={"figure": "3", "content": "Synthetic scans"},
-        ),
+        png=results("figures/figure3.png"),
     log:
         results("logs/figure3.log"),
     benchmark:

@@ -126,3 +126,22 @@ def drawn():
     denoiser = study.generators[generator].denoiser
     compressor = study.denoisers[denoiser].compressor
     return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
+
+
+def page_of(path, caption, category, **labels):
+    """Return the page of a table, or of what its path names, marked for the report."""
+    return report(
+        results(f"pages/{Path(path).stem}.html"),
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
+def numbered_page(key):
+    """Return the page of a table or figure of the paper; the report sorts numbers as text."""
+    kind = key.rstrip("0123456789")
+    number = key.removeprefix(kind)
+    caption = "table8to11" if key in TABLES and number in MODALITY_OF else key
+    labels = {kind: f"{number:>2}", "content": WORDS[key]}
+    return page_of(key, caption, f"{kind.capitalize()}s", **labels)

@@ -9,6 +9,17 @@ RECONSTRUCTIONS = {
 SYNTHESES = {
     name: results(f"evaluation/synthesis/{name}.csv") for name in study.generators
 }
+HISTORIES = {
+    **{
+        f"compressors/{name}": results(f"compressors/{name}/history.csv")
+        for name, row in COMPRESSORS.items()
+        if row.training
+    },
+    **{
+        f"denoisers/{name}": results(f"denoisers/{name}/history.csv")
+        for name in study.denoisers
+    },
+}
 
 
 localrules:
@@ -57,12 +68,7 @@ rule table1:
         splits=results("data/splits.tsv"),
         published="config/published/table1.csv",
     output:
-        table=report(
-            results("tables/table1.csv"),
-            caption="../report/table1.rst",
-            category="Tables",
-            labels={"table": "1", "content": "Scans per split"},
-        ),
+        table=results("tables/table1.csv"),
     log:
         results("logs/table1.log"),
     benchmark:
@@ -89,12 +95,7 @@ rule table3:
         floor=results("evaluation/reconstruction/mean_volume.csv"),
         published="config/published/table3.csv",
     output:
-        table=report(
-            results("tables/table3.csv"),
-            caption="../report/table3.rst",
-            category="Tables",
-            labels={"table": "3", "content": "Reconstruction"},
-        ),
+        table=results("tables/table3.csv"),
     log:
         results("logs/table3.log"),
     benchmark:
@@ -122,12 +123,7 @@ use rule table3 as table8to11 with:
         floor=rules.table3.input.floor,
         published="config/published/table{number}.csv",
     output:
-        table=report(
-            results("tables/table{number}.csv"),
-            caption="../report/table8to11.rst",
-            category="Tables",
-            labels={"table": "{number}", "content": "Reconstruction by modality"},
-        ),
+        table=results("tables/table{number}.csv"),
     log:
         results("logs/table{number}.log"),
     benchmark:
@@ -149,12 +145,7 @@ rule table4:
         rows=SYNTHESES.values(),
         published="config/published/table4.csv",
     output:
-        table=report(
-            results("tables/table4.csv"),
-            caption="../report/table4.rst",
-            category="Tables",
-            labels={"table": "4", "content": "Synthesis"},
-        ),
+        table=results("tables/table4.csv"),
     log:
         results("logs/table4.log"),
     benchmark:
@@ -178,8 +169,10 @@ rule metrics:
     input:
         table3=results("tables/table3.csv"),
         table4=results("tables/table4.csv"),
+        histories=HISTORIES.values(),
     output:
         metrics=results("tables/metrics.json"),
+        curves=[results(f"tables/curves/{name}.csv") for name in HISTORIES],
     log:
         results("logs/metrics.log"),
     benchmark:
@@ -189,9 +182,12 @@ rule metrics:
         mem_mb=2000,
         runtime=10,
     params:
+        histories=option(
+            "history", [f"{name}={path}" for name, path in HISTORIES.items()]
+        ),
         code=lambda _: code_of("metrics"),
     message:
-        "Numbers of tables 3 and 4, for `dvc metrics`"
+        "Numbers of tables 3 and 4 and curves of the trainings, for DVC"
     shell:
         "wfdm metrics --row table3={input.table3:q} --row table4={input.table4:q} "
-        "--out {output.metrics:q} 2>&1 | tee {log:q}"
+        "{params.histories} --out {output.metrics:q} 2>&1 | tee {log:q}"

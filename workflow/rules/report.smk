@@ -1,0 +1,69 @@
+# What the report shows: pages made of tables and figures that are finished.
+
+TABLES = {
+    f"table{number}": results(f"tables/table{number}.csv")
+    for number in [1, 3, 4, 8, 9, 10, 11]
+}
+FIGURES = {
+    f"figure{number}": results(f"figures/figure{number}.png")
+    for number in [*([1] if study.figures.generator else []), 2, 3]
+}
+DATA = {
+    "Metadata coverage": results("data/coverage.tsv"),
+    "People in two splits": results("data/leaks.tsv"),
+    "Near-duplicates for review": results("data/near_duplicates.tsv"),
+}
+WORDS = {
+    **{
+        "figure1": "Architecture",
+        "figure2": "Reconstructions",
+        "figure3": "Synthetic scans",
+    },
+    **{"table1": "Scans per split", "table3": "Reconstruction", "table4": "Synthesis"},
+    **{f"table{number}": f"Reconstruction, {m}" for number, m in MODALITY_OF.items()},
+}
+
+
+localrules:
+    pages,
+
+
+rule pages:
+    input:
+        contents="config/published/contents.csv",
+        made=[*TABLES.values(), *FIGURES.values()],
+        data=DATA.values(),
+        quality=results("preprocessed/quality.tsv"),
+    output:
+        overview=page_of(
+            "overview", "overview", "Contents", page="The study at a glance"
+        ),
+        quality=page_of("quality", "quality", "Quality", page="The worst sessions"),
+        made=[numbered_page(key) for key in TABLES | FIGURES],
+        data=[
+            page_of(path, Path(path).stem, "Data", table=title)
+            for title, path in DATA.items()
+        ],
+    log:
+        results("logs/pages.log"),
+    benchmark:
+        results("logs/pages.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings_of("pages"),
+        made=option(
+            "made", [f"{key}={path}" for key, path in (TABLES | FIGURES).items()]
+        ),
+        data=option("data", [f"{title}={path}" for title, path in DATA.items()]),
+        logs=results("logs"),
+        note=option("note", [NOTE]),
+        code=lambda _: code_of("pages"),
+    message:
+        "Write the pages of the report"
+    shell:
+        "wfdm pages --settings {params.settings:q} --contents {input.contents:q} {params.made} "
+        "{params.data} --quality {input.quality:q} --logs {params.logs:q} {params.note} "
+        "--out {output.overview:q} 2>&1 | tee {log:q}"
