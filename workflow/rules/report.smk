@@ -9,6 +9,7 @@ FIGURES = {
     for number in [*([1] if study.figures.generator else []), 2, 3]
 }
 DATA = {
+    "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),
     "Near-duplicates for review": results("data/near_duplicates.tsv"),
@@ -59,11 +60,10 @@ rule pages:
         ),
         data=option("data", [f"{title}={path}" for title, path in DATA.items()]),
         logs=results("logs"),
-        note=option("note", [NOTE]),
         code=lambda _: code_of("pages"),
     message:
         "Write the pages of the report"
     shell:
         "wfdm pages --settings {params.settings:q} --contents {input.contents:q} {params.made} "
-        "{params.data} --quality {input.quality:q} --logs {params.logs:q} {params.note} "
+        "{params.data} --quality {input.quality:q} --logs {params.logs:q} "
         "--out {output.overview:q} 2>&1 | tee {log:q}"

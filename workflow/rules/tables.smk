@@ -33,15 +33,7 @@ localrules:
 
 rule differences:
     output:
-        table=report(
-            results("tables/differences.csv"),
-            caption="../report/differences.rst",
-            category="Tables",
-            labels={
-                "table": "1 to 11",
-                "content": "Differences from the paper's study",
-            },
-        ),
+        table=results("tables/differences.csv"),
     log:
         results("logs/differences.log"),
     benchmark:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Logs, Note, Out
+from wfdm.stages.arguments import Logs, Out
 from wfdm.stages.inputs import paths
 
 Settings = reads("study", "results", "quality.exclusions", "quality.z")
@@ -22,7 +22,6 @@ def run(
     quality: Annotated[Path, "Table of the sessions' quality (preprocessed/quality.tsv)."],
     logs: Logs,
     out: Out,
-    note: Note = "",
 ) -> None:
     """Write the study at a glance, and the other pages beside it."""
     from wfdm.atomic import write_text
@@ -34,7 +33,6 @@ def run(
     files, others = paths(made), paths(data)
     inputs = [contents, quality, *files.values(), *others.values()]
     with recorded("pages", out, settings, inputs) as record:
-        record.settings |= {"note": note}
         listed = listing(contents, files)
         titles = {f"{row['name']}: {row['caption']}": Path(row["file"]) for row in listed}
         shown = {title: file for title, file in (titles | others).items() if file.name}
@@ -44,5 +42,5 @@ def run(
         worst = out.with_name("quality.html")
         limits = (settings.z, settings.exclusions)
         write_text(worst, worst_page(read_flagged(quality), settings.study, *limits))
-        write_text(out, overview(settings.study, listed, Path(settings.results), logs, note))
+        write_text(out, overview(settings.study, listed, Path(settings.results), logs))
         record.outputs += [worst, out]

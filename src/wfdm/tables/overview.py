@@ -92,16 +92,13 @@ def environment(root: Path) -> dict[str, list[tuple[str, str, int]]]:
     }
 
 
-def overview(
-    study: str, listed: list[dict[str, str]], root: Path, logs: Path, note: str = ""
-) -> str:
-    """Return the page of a study; `listed` is of `contents`, `note` says how it differs."""
+def overview(study: str, listed: list[dict[str, str]], root: Path, logs: Path) -> str:
+    """Return the page of a study; `listed` is of `contents`."""
     return render(
         "overview.html.jinja",
         title=f"The study {study} at a glance",
         listed=listed,
         made=sum(1 for row in listed if row["file"]),
-        note=note,
         times=run_times(logs),
         environment=environment(root),
     )
