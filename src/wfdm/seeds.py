@@ -29,7 +29,8 @@ def seed_for(study_seed: int, *names: str | int) -> int:
     False
     """
     text = "\x1f".join(str(part) for part in (study_seed, *names))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    encoded = text.encode(errors="surrogatepass")  # file names need not be Unicode
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big") >> 1
 
 
 def generator_for(study_seed: int, *names: str | int) -> np.random.Generator:
