@@ -86,6 +86,11 @@ def assets(names):
     return [asset(name) for name in names]
 
 
+def more(amount):
+    """Return a resource of which every further try of a job gets as much again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def option(name, values):
     """Return `--name value` for each value, quoted for the shell."""
     return " ".join(f"--{name} {shlex.quote(str(value))}" for value in values)

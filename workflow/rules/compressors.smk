@@ -21,7 +21,7 @@ rule train_compressor:
         results("logs/train_compressor/{compressor}.benchmark.tsv")
     threads: lambda wildcards: training_of(wildcards).threads if training_of(wildcards) else 1
     resources:
-        mem_mb=64000,
+        mem_mb=more(64000),
         runtime=lambda wildcards: 7200 if training_of(wildcards) else 30,
         gpu=lambda wildcards: 1 if training_of(wildcards) else 0,
         cache_mb=study.cache_mb,
@@ -64,8 +64,8 @@ rule encode:
         results("logs/encode/{compressor}/{shard}.benchmark.tsv")
     threads: 4
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=more(32000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=settings_of("encode"),

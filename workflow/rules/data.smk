@@ -128,8 +128,8 @@ rule image_hash:
         results("logs/image_hash/{shard}.benchmark.tsv")
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=more(4000),
+        runtime=more(120),
     params:
         settings=settings_of("image_hash"),
         shards=study.shards,

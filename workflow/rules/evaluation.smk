@@ -23,8 +23,8 @@ rule mean_volumes:
         results("logs/mean_volumes.benchmark.tsv")
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=more(8000),
+        runtime=more(1440),
     params:
         settings=settings_of("mean_volumes"),
         code=code_of("mean_volumes"),
@@ -49,8 +49,8 @@ rule floors:
         results("logs/floors/{shard}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more(16000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=settings_of("floors"),
@@ -80,8 +80,8 @@ rule reconstruction:
         results("logs/reconstruction/{compressor}/{shard}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=more(32000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=settings_of("reconstruction"),
@@ -144,8 +144,8 @@ rule features:
         results("logs/features/{cohort}/{shard}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=more(32000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=settings_of("features"),
@@ -174,8 +174,8 @@ rule diversity:
         results("logs/diversity/{generator}/{shard}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more(16000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=lambda wildcards: settings_of(
@@ -204,8 +204,8 @@ rule synthesis:
         results("logs/synthesis/{generator}.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=more(16000),
+        runtime=more(60),
     params:
         settings=settings_of("synthesis"),
         measured=lambda _, input: " ".join(

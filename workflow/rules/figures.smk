@@ -18,8 +18,8 @@ if study.figures.generator:
             results("logs/figure1.benchmark.tsv")
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=10,
+            mem_mb=more(4000),
+            runtime=more(10),
         params:
             settings=lambda _: settings_of("figure1", **drawn()),
             compressor=label_of("compressors", drawn()["compressor"]),
@@ -46,8 +46,8 @@ rule figure2:
         results("logs/figure2.benchmark.tsv")
     threads: 2
     resources:
-        mem_mb=32000,
-        runtime=30,
+        mem_mb=more(32000),
+        runtime=more(30),
         gpu=1,
     params:
         settings=lambda _: settings_of("figure2"),
@@ -75,8 +75,8 @@ rule figure3:
         results("logs/figure3.benchmark.tsv")
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=more(8000),
+        runtime=more(30),
     params:
         settings=lambda _: settings_of("figure3"),
         columns=columns("generators", SAMPLES),

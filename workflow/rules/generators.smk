@@ -23,7 +23,7 @@ rule train_denoiser:
         results("logs/train_denoiser/{denoiser}.benchmark.tsv")
     threads: lambda wildcards: study.denoisers[wildcards.denoiser].training.threads
     resources:
-        mem_mb=64000,
+        mem_mb=more(64000),
         runtime=7200,
         gpu=1,
         slurm_extra=BEFORE_THE_END,
@@ -60,8 +60,8 @@ rule sample:
         results("logs/sample/{generator}/{shard}.benchmark.tsv")
     threads: 4
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=more(32000),
+        runtime=more(240),
         gpu=1,
     params:
         settings=lambda wildcards: settings_of(

@@ -18,7 +18,7 @@ rule phantom:
         results("logs/phantom/{shard}.benchmark.tsv")
     threads: 8
     resources:
-        mem_mb=lambda _, threads: 1000 + 1500 * threads,
+        mem_mb=lambda _, threads, attempt: attempt * (1000 + 1500 * threads),
         runtime=240,  # a session takes 10 s
     params:
         settings=settings_of("phantom"),
