@@ -56,7 +56,7 @@ rule figure2:
     message:
         "Figure 2: reconstructions by compressor"
     shell:
-        "wfdm figure2 --settings {params.settings:q} {params.columns} "
+        "WFDM_GPUS={resources.gpu} wfdm figure2 --settings {params.settings:q} {params.columns} "
         "--volumes {input.volumes:q} --splits {input.splits:q} --threads {threads} "
         "--out {output.pdf:q} 2>&1 | tee {log:q}"
 
