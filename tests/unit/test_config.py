@@ -70,7 +70,7 @@ def test_the_page_of_the_stages_tells_each_with_its_rule_and_what_it_reads():
     assert parts.keys() == stage_modules().keys()
     assert "`compressors.{compressor}.training`" in parts["train-compressor"]
     assert "`train_compressor` in `workflow/rules/compressors.smk`" in parts["train-compressor"]
-    assert {"sample", "audit", "import-checkpoint", "export-checkpoint"} == set(
+    assert {"sample", "audit", "crate", "import-checkpoint", "export-checkpoint"} == set(
         re.findall(r"^## (.+)$", asked, flags=re.M)
     )
     called = re.findall(r"\bwfdm ([a-z][a-z0-9-]+) ", "".join(map(Path.read_text, RULES)))
@@ -131,6 +131,17 @@ def test_a_shared_training_is_written_once_and_a_differing_key_alone():
     other = CompressorTraining(steps=7).because(steps="a test")
     written = document._mapping(other, CompressorTraining())
     assert dict(written) == {"steps": 7}
+
+
+def test_a_study_that_is_written_whole_is_read_as_it_was(tmp_path):
+    path = tmp_path / "study.yaml"
+    for study in (Study(), demo()):
+        path.write_text(document.whole_yaml(study))
+        again = files.read_study(path)
+        assert again == study
+        labels = [[row.label for row in each.compressors.values()] for each in (again, study)]
+        assert labels[0] == labels[1]
+        assert files.parse(Study, yaml.safe_load(path.read_text()), "YAML 1.1") == study
 
 
 def test_the_schema_fits_whole_files_and_overlays_and_refuses_slips(tmp_path):
