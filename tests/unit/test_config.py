@@ -132,6 +132,17 @@ def test_a_shared_training_is_written_once_and_a_differing_key_alone():
     assert dict(written) == {"steps": 7}
 
 
+def test_a_study_that_is_written_whole_is_read_as_it_was(tmp_path):
+    path = tmp_path / "study.yaml"
+    for study in (Study(), demo()):
+        path.write_text(document.whole_yaml(study))
+        again = files.read_study(path)
+        assert again == study
+        labels = [[row.label for row in each.compressors.values()] for each in (again, study)]
+        assert labels[0] == labels[1]
+        assert files.parse(Study, yaml.safe_load(path.read_text()), "YAML 1.1") == study
+
+
 def test_the_schema_fits_whole_files_and_overlays_and_refuses_slips(tmp_path):
     document.write(tmp_path)
     schema = json.loads((tmp_path / "config/schema.json").read_text())

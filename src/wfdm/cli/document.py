@@ -74,7 +74,7 @@ def _options(module: ModuleType) -> Iterator[str]:
 
 
 def _told(words: str, default: Any) -> str:
-    if default is inspect.Parameter.empty or default in (None, ""):
+    if default in (inspect.Parameter.empty, None, "") or default is False:
         return words
     return f"{words} Default: `{default}`."
 

@@ -12,6 +12,7 @@ from wfdm.provenance.roots import MARKER, Root
 from wfdm.provenance.seal import seal_of
 
 WORDS = ("stage", "code", "started", "device")  # entries of a record that are text
+KEPT = (*WORDS, "seed", "seconds", "environment")  # there may be many records: no more than is told
 
 MEND = "restore it, or delete it with the files that it lists and make them again"
 
@@ -30,7 +31,7 @@ class Record:
 
     Attributes:
         path: its own, resolved.
-        content: what it says.
+        content: what it says of stage, code, seed, device, environment and time.
         outputs: resolved path to sha256 of what was made.
         inputs: the same of what it was made from, in the record's order.
         seal: of the record; empty where it is broken.
@@ -136,7 +137,8 @@ class Index:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         outputs, inputs = (self._placed(path, listed[0], each) for each in listed)
-        return Record(path, content, outputs, inputs, seal_of(text) or "")
+        kept = {key: content.get(key) for key in KEPT}
+        return Record(path, kept, outputs, inputs, seal_of(text) or "")
 
     def _placed(
         self, record: str, outputs: Mapping[str, str], listed: Mapping[str, str]
