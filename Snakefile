@@ -43,7 +43,7 @@ rule tables:
         results("data/coverage.tsv"),
         results("data/near_duplicates.tsv"),
         TABLES.values(),
-        results("tables/metrics.json"),
+        rules.metrics.output,
         results("tables/differences.csv"),
 
 

@@ -31,7 +31,8 @@ class Repository:
         # What a user edits: the two lines that name the study.
         told = (ROOT / "dvc.yaml").read_text()
         told = told.replace("config/demo.yaml", "study.yaml")
-        (self.folder / "dvc.yaml").write_text(told.replace("results/demo", "results/tiny"))
+        place = str(workflow.results.relative_to(self.folder))
+        (self.folder / "dvc.yaml").write_text(told.replace("results/demo", place))
         self.git("init", "--quiet")
         self.dvc("remote", "add", "--default", "store", str(remote))
         self.commit("a study")
@@ -120,7 +121,7 @@ def test_two_revisions_of_a_study_are_compared(finished, tmp_path):
     """The numbers of table 4, and the curve of a training."""
     workflow = finished.twin(tmp_path / "study")
     repository = Repository(workflow, tmp_path / "remote")
-    tables = "results/tiny/tables"
+    tables = str((workflow.results / "tables").relative_to(workflow.folder))
     repository.dvc("add", tables)
     repository.commit("first")
     first = json.loads((workflow.folder / tables / "metrics.json").read_text())["table4"]["WFDM"]

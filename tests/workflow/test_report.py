@@ -28,9 +28,10 @@ class Page(HTMLParser):
         self.rows: list[list[str]] = []
         self.scripts: dict[str, str] = {}
         self.images = 0
+        self.text = ""
         self.tag, self.script = "", ""
         self.feed(text)
-        self.rest = "".join(re.findall(r"url\(([^)]*)\)|@import", text.split("</head>")[0]))
+        self.rows = [[cell.strip() for cell in row] for row in self.rows]
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
@@ -48,7 +49,9 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.tag == "script":
             self.scripts[self.script] = self.scripts.get(self.script, "") + data
-        elif self.rows and self.rows[-1]:
+            return
+        self.text += data
+        if self.rows and self.rows[-1]:
             self.rows[-1][-1] += data
 
     @property
@@ -79,7 +82,8 @@ def shown(report) -> dict[str, bytes]:
 
 
 def page_of(shown, name) -> Page:
-    return Page(shown[f"results/tiny/pages/{name}.html"].decode())
+    (content,) = [content for path, content in shown.items() if Path(path).stem == name]
+    return Page(content.decode())
 
 
 def test_it_loads_nothing_from_elsewhere(report, shown):
@@ -102,8 +106,8 @@ def test_it_tells_of_each_table_and_figure_of_the_paper(finished, shown):
     assert {finished.folder / file for file in files.values()} == set(there)
     for name, file in files.items():
         assert Path(file).stem == name.replace(" ", "").lower()
-        assert f"results/tiny/pages/{Path(file).stem}.html" in shown
-    assert all(len(told) > len("Not made: ") + 20 for told in made.values() if told not in there)
+        assert page_of(shown, Path(file).stem).loads, "a picture, or the table to take away"
+    assert all(len(told) > 30 for name, told in made.items() if name not in files)
 
 
 def test_tables_stand_beside_published_values(finished, shown):
@@ -112,7 +116,7 @@ def test_tables_stand_beside_published_values(finished, shown):
     (cells,) = [row for row in page_of(shown, "table3").rows if row[0] == "WF-SA-VAE"]
     place = cells.index("30.79")  # the paper's PSNR
     assert cells[place - 1] == row["PSNR"] and float(row["PSNR"]) > 0
-    assert row["note"].encode() in shown["results/tiny/pages/table3.html"]
+    assert row["note"] in page_of(shown, "table3").text
 
 
 def test_figures_and_qualities_are_the_study_s(finished, shown):
@@ -124,7 +128,7 @@ def test_figures_and_qualities_are_the_study_s(finished, shown):
         assert base64.b64decode(content) == made
     quality = page_of(shown, "quality")
     sessions = pd.read_csv(finished.results / "preprocessed/quality.tsv", sep="\t")
-    assert quality.images == len(sessions) > 5
+    assert quality.images == min(len(sessions), 12) > 5
     assert all(address.startswith("data:image/jpeg") for address in quality.loads)
 
 
@@ -134,7 +138,8 @@ def test_run_times_environment_and_rules(finished, report, shown):
     jobs, seconds, longest, _ = rows["train_denoiser"]
     took = pd.read_csv(measured, sep="\t")["s"].iloc[0]
     assert jobs == "1" and float(seconds) == float(longest) == pytest.approx(took, abs=0.06)
-    assert rows["preprocess"][0] == "2", "one for each shard"
+    shards = list((finished.results / "logs/preprocess").glob("*.benchmark.tsv"))
+    assert rows["preprocess"][0] == str(len(shards))
     for package in ("torch", "monai", "numpy"):
         assert rows[package][0] == version(package)
     graph = Page(report.read_text(encoding="utf-8")).variable("rulegraph")
@@ -149,9 +154,9 @@ def test_a_browser_without_network_draws_it(report, tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
-    options += ["--virtual-time-budget=20000", "--dump-dom", report.as_uri()]
-    done = subprocess.run([BROWSER, *options], capture_output=True, text=True, timeout=120)
-    drawn = done.stdout.split('id="app"', 1)[1]
+    options += ["--dump-dom", report.as_uri()]
+    done = subprocess.run([BROWSER, *options], capture_output=True, text=True, timeout=600)
+    drawn = done.stdout.split('id="app"', 1)[1].split("<script", 1)[0]
     for category in ("Contents", "Data", "Figures", "Quality", "Tables"):
         assert f">{category}</span>" in drawn
-    assert "<canvas" in drawn or "<svg" in drawn.split('id="rulegraph"', 1)[1]
+    assert re.search(r'<(canvas|svg)[^>]* class="marks"', drawn), "the graph of the rules"
