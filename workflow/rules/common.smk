@@ -11,16 +11,13 @@ from snakemake.logging import logger
 
 from wfdm.config import files
 from wfdm.config.cohort import PhantomSource
+from wfdm.config.compressors import ALLOWED
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.errors import UserError
 from wfdm.stages import plan
 from wfdm.tables.differences import differences
 
-# The `wfdm` command is the one of the environment that Snakemake runs in.
-shell.prefix(
-    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-)
 # A plan makes millions of objects and keeps them: looking for garbage less often saves 5 s of 75.
 gc.set_threshold(100_000, 50, 100)
 
@@ -30,6 +27,15 @@ try:
     study = files.parse(Study, config, "configuration")
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# The `wfdm` command is the one of the environment that Snakemake runs in. A compressor's folder may
+# name the code that this configuration names.
+OWN = [row.architecture.implementation.partition(":")[0] for row in study.compressors.values()]
+OWN = ",".join(sorted({module for module in OWN if not module.startswith("wfdm.")}))
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f"{f' {ALLOWED}={shlex.quote(OWN)}' if OWN else ''}; "
+)
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)

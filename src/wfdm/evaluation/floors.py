@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from wfdm.atomic import atomic_path
@@ -13,7 +14,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
 from wfdm.data.table import MODALITIES, rows_of
 from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.errors import UserError, damaged
 from wfdm.evaluation import reconstruction
 from wfdm.log import progress
 from wfdm.models.features import lpips
@@ -53,8 +54,11 @@ def mean_volumes(
 
 
 def read_means(path: Path | str) -> dict[str, np.ndarray]:
-    """Read the file that `mean_volumes` wrote."""
-    return load_file(path)
+    """Read the file that `mean_volumes` wrote. Raises UserError when it is damaged."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise damaged(path, error) from None
 
 
 def mean_volume_rows(

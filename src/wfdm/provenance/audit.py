@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wfdm.errors import UserError
 from wfdm.provenance.digests import sha256_of
-from wfdm.provenance.records import SUFFIX, read, record_path
+from wfdm.provenance.records import SUFFIX, find_record, read
 
 SHOWN = 8  # children of one node that are printed; every one is verified
 
@@ -25,7 +25,9 @@ class Audit:
         Raises:
             UserError: naming the artefact that is missing or differs from its record.
         """
-        record = find_record(artefact)
+        if not artefact.is_file():
+            raise UserError(f"audit: {artefact} is missing: make it first")
+        record = artefact if artefact.name.endswith(SUFFIX) else find_record(artefact)
         indent = "  " * depth
         if record is None:
             self.sources += 1
@@ -66,16 +68,3 @@ class Audit:
                     f"audit: {name} has sha256 {found[:12]}, but {record} says {digest[:12]}: it "
                     "was changed after the fact; make it again"
                 )
-
-
-def find_record(artefact: Path) -> Path | None:
-    """Return the record that made `artefact`, or None for a source."""
-    beside = record_path(artefact)
-    if beside.is_file():
-        return beside
-    if not artefact.is_file():
-        raise UserError(f"audit: {artefact} is missing: make it first")
-    for candidate in sorted(artefact.parent.glob(f"*{SUFFIX}")):
-        if str(artefact) in read(candidate)["outputs"]:
-            return candidate
-    return None

@@ -32,13 +32,15 @@ class Progress:
 
     `step` counts finished updates. `best` holds the judged module's weights (on the CPU) at the
     lowest validation loss so far, `history` one row per validation. `precision` is the loss
-    scaler's state under 16-bit mixed precision, empty otherwise.
+    scaler's state under 16-bit mixed precision, empty otherwise. `skips` are the counts of
+    `wfdm.training.skips`.
     """
 
     step: int = 0
     best_loss: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     precision: dict[str, Any] = field(default_factory=dict)
+    skips: dict[str, Any] = field(default_factory=dict)
     best: Weights = field(default_factory=dict)
 
 
