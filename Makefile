@@ -14,7 +14,7 @@ ifneq ($(shell command -v flock),)
   DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
 endif
 
-.PHONY: help demo report test lint format document clean
+.PHONY: help demo report test lint audit format document clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -31,12 +31,16 @@ report: .venv/demo ## the demo's report, one HTML file
 test: .venv/dev ## all tests
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
 
-lint: .venv/dev ## formatting, rules, types
+lint: .venv/dev ## formatting, rules, types; tells of vulnerable packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/python -m mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+	@$(BIN)/python .ci/audit || true  # told, but no fault of what is checked in
+
+audit: .venv/dev ## known vulnerabilities of the pinned packages, where they can be asked for
+	@$(BIN)/python .ci/audit
 
 format: .venv/dev ## put code and rules in shape
 	$(BIN)/ruff check --fix .

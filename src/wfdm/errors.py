@@ -1,4 +1,9 @@
-"""The one exception that a user is meant to read."""
+"""What a user is meant to read: bad input, and faults of the machine, in one line each."""
+
+import errno
+import os
+import re
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -12,3 +17,48 @@ class UserError(Exception):
 
 class SessionError(UserError):
     """The scans of one session cannot be used; the other sessions can."""
+
+
+def damaged(path: Path | str, error: Exception) -> UserError:
+    """Return the error of a file that was made here, and was cut short or damaged since."""
+    return UserError(f"{path}: cut short or damaged ({error}): remove it and run again")
+
+
+TEMPORARY = (".partial-", ".lock-")  # how the names of our files begin that do not stay
+_RIGHTS = "give this user the right to it, or name another folder, and run again"
+FAULTS = {
+    errno.ENOSPC: "free space and run again",
+    errno.EDQUOT: "free space and run again",
+    errno.EROFS: "mount it for writing, or name another folder, and run again",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EIO: "look after the disk, and run again",
+    errno.ESTALE: "mount the file system again, and run again",
+}
+"""Faults of disks and rights, no faults of this program: what mends each of them."""
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+
+
+def fault_of_machine(error: BaseException) -> str | None:
+    """Return in one line which fault of a disk, or of rights, raised `error`; None for any other.
+
+    The file is the one that the system names, or else the one that `wfdm.atomic` noted. Libraries
+    in Rust (safetensors) tell the number of the fault in their text only.
+    """
+    found = _OF_RUST.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    if number not in FAULTS:
+        return None
+    where, notes = getattr(error, "filename", None), getattr(error, "__notes__", [])
+    if notes and (not where or os.path.basename(where).startswith(TEMPORARY)):
+        where = notes[0]
+    place = f": {where}" if where else ""
+    return f"{os.strerror(number)}{place}; {FAULTS[number]}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` with everything escaped that cannot be printed.
+
+    Names that come with data may hold line ends, or codes that a terminal obeys.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

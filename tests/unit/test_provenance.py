@@ -61,6 +61,55 @@ def test_no_record_of_a_failure(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("left", [b"", b"from raw", b"from raw.txt and more"])
+def test_an_input_that_is_not_what_was_made_is_refused(chain, left):
+    (chain / "middle.txt").write_bytes(left)
+    kept = (chain / "end.txt").read_bytes()
+    with (
+        pytest.raises(UserError, match=r"middle\.txt: is not what .*middle\.txt\.prov\.json says"),
+        recorded("split", chain / "end.txt", STAGE, [chain / "middle.txt"]),
+    ):
+        raise AssertionError("nothing is done with it")
+    assert (chain / "end.txt").read_bytes() == kept
+    record_path(chain / "middle.txt").unlink()  # what the message says of a version of one's own
+    with recorded("split", chain / "end.txt", STAGE, [chain / "middle.txt"]):
+        pass
+
+
+def test_what_was_made_beside_is_known_by_the_same_record(tmp_path):
+    main, beside = tmp_path / "shard.npy", tmp_path / "shard.tsv"
+    with recorded("split", main, STAGE, []) as record:
+        main.write_text("numbers")
+        beside.write_text("keys")
+        record.outputs = [main, beside]
+    beside.write_text("key")
+    with (
+        pytest.raises(UserError, match="remove it and run again"),
+        recorded("split", tmp_path / "end", STAGE, [main, beside]),
+    ):
+        pass
+
+
+def test_a_damaged_record_is_named(chain):
+    record = record_path(chain / "middle.txt")
+    record.write_text(record.read_text()[:40])
+    with (
+        pytest.raises(UserError, match=r"middle\.txt\.prov\.json: cut short or damaged"),
+        recorded("split", chain / "end.txt", STAGE, [chain / "middle.txt"]),
+    ):
+        pass
+
+
+def test_a_record_is_of_what_a_run_began_with(tmp_path):
+    (tmp_path / "raw").write_text("before")
+    before = sha256_of(tmp_path / "raw")
+    with recorded("split", tmp_path / "x", STAGE, [tmp_path / "raw"]) as run:
+        run.identity  # noqa: B018 (hashes the inputs)
+        (tmp_path / "raw").write_text("after")
+        (tmp_path / "x").write_text("x")
+    assert read(record_path(tmp_path / "x"))["inputs"] == {str(tmp_path / "raw"): before}
+
+
 def identity_of(settings, *inputs: Path) -> str:
     """Return the identity of a run of `settings` on `inputs`."""
     given, numbers = settings.model_dump(mode="json"), settings.numbers()

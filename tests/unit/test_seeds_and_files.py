@@ -1,7 +1,10 @@
 """Named seeds and whole-or-nothing files."""
 
+import errno
 import hashlib
 import os
+import pickle
+import signal
 import subprocess
 import sys
 
@@ -10,8 +13,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
-from wfdm.atomic import atomic_path, write_text
+from wfdm.atomic import alone, atomic_path, write_text
+from wfdm.errors import FAULTS, UserError, fault_of_machine, one_line
 from wfdm.seeds import WORDS, seed_for, seeded_weights, torch_generator
 
 NAMES = st.lists(st.text(st.characters(exclude_characters="\x1f"), max_size=8), max_size=4)
@@ -112,3 +117,68 @@ def test_temporary_name_keeps_the_suffixes(tmp_path):
         assert temporary.name.endswith("a.nii.gz")
         assert temporary.parent == tmp_path
         temporary.write_bytes(b"x")
+
+
+@pytest.mark.parametrize("number", FAULTS)
+def test_faults_of_the_machine_are_one_line_with_the_file(tmp_path, number):
+    target = tmp_path / "table.tsv"
+    with pytest.raises(OSError) as raised, atomic_path(target):
+        raise OSError(number, os.strerror(number))  # as a write does: it names no file
+    passed_on = pickle.loads(pickle.dumps(raised.value))  # as from a pool's process
+    for error in (raised.value, passed_on):
+        assert fault_of_machine(error) == f"{os.strerror(number)}: {target}; {FAULTS[number]}"
+
+
+def test_other_errors_are_faults_of_the_program():
+    assert fault_of_machine(OSError(errno.ENOENT, "no such file")) is None
+    assert fault_of_machine(ValueError("28")) is None
+
+
+def test_safetensors_tells_the_fault_in_words():
+    error = SafetensorError("I/O error: No space left on device (os error 28)")
+    assert fault_of_machine(error) == "No space left on device; free space and run again"
+
+
+@given(st.text())
+def test_a_line_is_a_line_whatever_is_named_in_it(text):
+    told = one_line(text)
+    assert told.isprintable() and len(told.splitlines()) <= 1
+    assert not text.isprintable() or told == text
+
+
+HOLD = """
+import pathlib, sys, time
+from wfdm.atomic import alone
+with alone(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_what_another_process_makes_is_left_to_it_while_it_lives(tmp_path, end):
+    target = tmp_path / "folder" / "out.tsv"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=r"out\.tsv: another process is making it"),
+            alone(target),
+        ):
+            pass
+        with alone(target.with_name("other.tsv")):
+            pass
+    finally:
+        holder.send_signal(end)
+        holder.communicate()
+    with alone(target):
+        pass
+    assert not list(target.parent.iterdir())
+
+
+def test_of_one_training_only_the_first_process_holds_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with alone(tmp_path / "model.safetensors"):
+        assert not list(tmp_path.iterdir())

@@ -75,7 +75,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 def test_it_learns_and_tells_its_history(undisturbed):
     header, *rows = (undisturbed / "history.csv").read_text().splitlines()
-    assert header == "step,loss,val_loss"
+    assert header == "step,loss,val_loss,skipped_model"
     assert [row.split(",")[0] for row in rows] == ["10", "20", "30", "40", "50", "60"]
     losses = [float(row.split(",")[2]) for row in rows]
     assert losses[-1] < 0.5 * losses[0]
@@ -257,7 +257,7 @@ def test_the_learning_rate_follows_the_schedule_after_a_resume(tmp_path):
 
 
 def test_a_diverging_training_says_so_and_keeps_no_broken_state(tmp_path):
-    with pytest.raises(UserError, match=r"line: 'loss' is not finite by step 10"):
+    with pytest.raises(UserError, match=r"line: 'val_loss' is not finite by step 10"):
         train(Line(lr=float("inf")), plan(tmp_path))
     assert not (tmp_path / "last" / "state.safetensors").exists()
     assert not (tmp_path / "model.safetensors").exists()

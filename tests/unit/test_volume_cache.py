@@ -55,26 +55,26 @@ def test_other_volumes_and_settings_have_other_files(table, tmp_path):
     for volumes, settings in ((table, SETTINGS), (other, SETTINGS), (table, shifted)):
         Volumes(volumes, settings, tmp_path / "cache", 100)[0]
         names |= {path.name for path in (tmp_path / "cache").iterdir()}
-    assert len(names) == 6
+    assert len(names) == 3
 
 
 def test_it_holds_no_more_than_it_may(table, tmp_path):
     volumes = Volumes(table, SETTINGS, tmp_path / "cache", 2.5 * MB)
     for index in range(4):
         volumes[index]
-    flags = next((tmp_path / "cache").glob("*.filled")).read_bytes()
-    assert flags == b"\x01\x01\x00\x00"
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.read_bytes()[-4:] == b"\x01\x01\x00\x00"
 
 
 def test_a_volume_cut_off_while_written_is_read_again(table, tmp_path):
     volumes = Volumes(table, SETTINGS, tmp_path / "cache", 100)
     wanted = volumes[1].copy()
-    file, flags = (next((tmp_path / "cache").glob(kind)) for kind in ("*.f16", "*.filled"))
+    (file,) = (tmp_path / "cache").iterdir()
     content = bytearray(file.read_bytes())
     size = len(content) // 4
     content[size : size + 100] = bytes(100)  # killed before the flag was written
+    content[-4:] = bytes(4)
     file.write_bytes(content)
-    flags.write_bytes(b"\x00\x00\x00\x00")
     again = Volumes(table, SETTINGS, tmp_path / "cache", 100)
     assert np.array_equal(again[1], wanted)
 
@@ -105,5 +105,19 @@ def test_a_full_disk_is_told(table, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "_write", full)
-    with pytest.raises(UserError, match="No space left on device; free some space, or lower"):
+    with pytest.raises(UserError, match=r"No space left on device: .*; free space and run again"):
         Volumes(table, SETTINGS, tmp_path / "cache", 100)[0]
+
+
+@pytest.mark.parametrize("left", [1, 0.5, 0])
+def test_a_file_that_was_cut_short_is_never_read_as_zeros(table, tmp_path, left):
+    wanted = Volumes(table, SETTINGS, tmp_path / "cache", 100)[3].copy()
+    (file,) = (tmp_path / "cache").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * left)] if left < 1 else whole[:-1])
+    again = Volumes(table, SETTINGS, tmp_path / "cache", 100)
+    if left:
+        with pytest.raises(UserError, match=r"\.f16: cut short; remove it"):
+            again[3]
+        file.unlink()
+    assert np.array_equal(again[3], wanted)

@@ -1,11 +1,13 @@
 """The tiny study, run by Snakemake in a copy of the checkout, as a user would."""
 
+import base64
 import itertools
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,6 +112,21 @@ class Workflow:
             command, capture_output=True, text=True, cwd=self.folder, env=self.environment
         )
         return done.returncode, done.stderr
+
+    def jobs(self) -> dict[str, list[tuple[list[str], list[Path]]]]:
+        """What Snakemake ran: per rule each job's `wfdm` arguments and outputs, sorted."""
+        found: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        for path in (self.folder / ".snakemake" / "metadata").rglob("*"):
+            if path.is_file():
+                about = json.loads(path.read_text())
+                output = base64.urlsafe_b64decode(path.name).decode()
+                found[about["rule"], about["shellcmd"]].append(self.folder / output)
+        jobs: dict[str, list[tuple[list[str], list[Path]]]] = defaultdict(list)
+        for (rule, command), outputs in sorted(found.items()):
+            words = "printf '%s\\0' " + command.partition(" 2>&1 |")[0]
+            _, *arguments = subprocess.check_output(["bash", "-c", words], text=True).split("\0")
+            jobs[rule].append((arguments[:-1], sorted(outputs)))
+        return jobs
 
     def edited(self, folder: Path, *edits: Edit) -> "Workflow":
         """The same study with what was made in it, but edited: its files stay as they are.

@@ -12,21 +12,12 @@ from snakemake.logging import logger
 
 from wfdm.config import files
 from wfdm.config.cohort import PhantomSource
+from wfdm.config.compressors import ALLOWED
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.errors import UserError
 from wfdm.stages import notes, plan
 
-# The `wfdm` command is the one of the environment that Snakemake runs in. It uses no GPU, unless a
-# rule asks for one. `requeue` gives a training whose time was nearly over back to SLURM's queue.
-shell.prefix(
-    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-    "export WFDM_GPUS=0; "
-    "requeue() ( if [ $1 = 138 ] && [ -v SLURM_JOB_ID ]; then scontrol requeue $SLURM_JOB_ID; fi; "
-    "exit $1 ); "
-)
-# The signal for that (128 + 10) is for the training alone: Snakemake and its shell would die of it.
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 # A plan makes millions of objects and keeps them: looking for garbage less often saves 5 s of 75.
 gc.set_threshold(100_000, 50, 100)
 
@@ -36,6 +27,23 @@ try:
     study = files.parse(Study, config, "configuration")
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# The `wfdm` command is the one of the environment that Snakemake runs in. It uses no GPU, unless a
+# rule asks for one. A compressor's folder may name the code that this configuration names. `requeue`
+# gives a training whose time was nearly over back to SLURM's queue.
+OWN = [
+    row.architecture.implementation.partition(":")[0]
+    for row in study.compressors.values()
+]
+OWN = ",".join(sorted({module for module in OWN if not module.startswith("wfdm.")}))
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
+    f"WFDM_GPUS=0{f' {ALLOWED}={shlex.quote(OWN)}' if OWN else ''}; "
+    "requeue() ( if [ $1 = 138 ] && [ -v SLURM_JOB_ID ]; then scontrol requeue $SLURM_JOB_ID; fi; "
+    "exit $1 ); "
+)
+# The signal for that (128 + 10) is for the training alone: Snakemake and its shell would die of it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
 from wfdm import __version__, accelerator
 from wfdm.cli.commands import add_stages
-from wfdm.errors import UserError
+from wfdm.errors import UserError, fault_of_machine, one_line
 from wfdm.log import start_logging
 
 app = typer.Typer(
@@ -46,9 +47,18 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error and exit status 1."""
+    """Run the command line; bad input, or a full disk, ends in one line and exit status 1."""
     try:
         app()
     except UserError as error:
-        print(f"wfdm: {error}", file=sys.stderr)
-        sys.exit(error.status)
+        _end(str(error), error.status)
+    except Exception as error:
+        told = fault_of_machine(error)
+        if told is None:
+            raise
+        _end(told)
+
+
+def _end(told: str, status: int = 1) -> NoReturn:
+    print(f"wfdm: {one_line(told)}", file=sys.stderr)
+    sys.exit(status)

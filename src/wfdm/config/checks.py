@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,16 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
-    every = (_names(study), _labels(study), _volumes(study), _crops(study), _latents(study))
-    return next((found for part in every for found in part), None)
+    checks = (_spelling, _names, _labels, _volumes, _crops, _latents)
+    return next((found for check in checks for found in check(study)), None)
+
+
+def _spelling(study: Study) -> Iterator[str]:
+    """Names of rows become names of folders, and parts of patterns."""
+    for section in ("compressors", "denoisers", "generators"):
+        for name in getattr(study, section):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                yield f"{section}: '{name}' names a folder: use letters, digits, - and _ only"
 
 
 def _names(study: Study) -> Iterator[str]:

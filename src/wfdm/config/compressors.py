@@ -4,6 +4,7 @@ Every architecture names the class that implements it, as "module:class", so tha
 no torch and a stage's code fingerprint holds only the architectures it uses.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,6 +30,8 @@ from wfdm.config.training import (
 from wfdm.errors import UserError
 
 PUBLISHED = "wfdm.models.compressors.published"  # reads published weights, unless a kind has more
+ALLOWED = "WFDM_ALLOW"
+"""environment variable: modules, separated by commas, that a compressor's folder may name"""
 Haar = Literal["exact", "rounded"]
 
 
@@ -187,16 +190,33 @@ def read_architecture(folder: Path) -> Architecture:
     """Return the architecture of the compressor kept in `folder`.
 
     Raises:
-        UserError: config.json is missing or damaged.
+        UserError: config.json is missing or damaged, or names code that is not allowed.
     """
     config = folder / "config.json"
     try:
-        return TypeAdapter(Architecture).validate_json(config.read_bytes())
+        architecture = TypeAdapter(Architecture).validate_json(config.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{config} is missing; train the compressor first") from None
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise UserError(f"{config} does not describe a compressor: {problem}") from None
+    _refuse_foreign_code(architecture.implementation, config)
+    return architecture
+
+
+def _refuse_foreign_code(implementation: str, config: Path) -> None:
+    """Refuse a module that is not ours, unless the user allows it: a folder may be a download.
+
+    To import a module runs it. A study's own configuration allows what it names: the workflow sets
+    the variable for its jobs.
+    """
+    module = implementation.partition(":")[0]
+    allowed = os.environ.get(ALLOWED, "").split(",")
+    if module.partition(".")[0] != "wfdm" and module not in allowed:
+        raise UserError(
+            f"{config} names code that is not part of wfdm, '{implementation}': if you know it and "
+            f"trust it, set {ALLOWED}={module} and run again"
+        )
 
 
 class PerceptualSettings(Section):

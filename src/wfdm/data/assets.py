@@ -17,7 +17,8 @@ from tqdm import tqdm
 from wfdm.atomic import atomic_path
 from wfdm.config.base import Section
 from wfdm.config.files import parse, read_yaml
-from wfdm.errors import UserError
+from wfdm.errors import UserError, fault_of_machine
+from wfdm.provenance.digests import sha256_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -41,14 +42,16 @@ class Asset(Section):
     md5: str | None = Field(None, pattern="^[0-9a-f]{32}$")
     url: str | None = None
     package: str | None = None
+    wheel_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     member: str | None = None
     obtain: str | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Asset":
         origins = [origin for origin in (self.url, self.package, self.obtain) if origin]
-        if len(origins) != 1 or bool(self.package) != bool(self.member):
-            raise ValueError("give either url, or package and member, or obtain")
+        parts = {bool(self.package), bool(self.wheel_sha256), bool(self.member)}
+        if len(origins) != 1 or len(parts) != 1:
+            raise ValueError("give either url, or package, wheel_sha256 and member, or obtain")
         if self.sha256 and self.md5:
             raise ValueError("give one checksum; sha256 where it is known")
         if not (self.sha256 or self.md5 or self.obtain):
@@ -128,9 +131,11 @@ def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = R
             _download(name, asset, out)
         else:
             with atomic_path(out) as temporary:
-                _from_package(str(asset.package), str(asset.member), temporary)
+                _from_package(name, asset, temporary)
                 _check(name, asset, temporary, f"it is not used ({asset.origin})")
     except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        if fault_of_machine(error):
+            raise
         reason = " ".join(str(error).split())
         raise UserError(
             f"asset '{name}' ({asset.what}) cannot be fetched from "
@@ -142,11 +147,9 @@ def retrieve(name: str, out: Path, local: Path | None = None, registry: Path = R
 def _check(name: str, asset: Asset, path: Path, otherwise: str) -> None:
     """Raise UserError unless the file has the registered checksum."""
     if not (asset.sha256 or asset.md5):
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         raise UserError(
             f"asset '{name}' has no published checksum: if you trust this copy, write "
-            f"sha256: {digest} into its entry of config/assets.yaml"
+            f"sha256: {sha256_of(path)} into its entry of config/assets.yaml"
         )
     if not asset.agrees(path):
         raise UserError(f"asset '{name}': the checksum is not {asset.checksum}: {otherwise}")
@@ -196,14 +199,19 @@ def _append_rest(url: str, stream: BinaryIO) -> None:
                 raise
 
 
-def _from_package(requirement: str, member: str, target: Path) -> None:
+def _from_package(name: str, asset: Asset, target: Path) -> None:
+    """Take an asset out of its wheel, which is opened once its checksum is known to be right."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-        subprocess.run([*command, "--dest", folder, requirement], check=True, stdout=sys.stderr)
+        # A wheel alone: to look at a source archive, pip would run what is in it.
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--dest", folder, str(asset.package)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
         (wheel,) = Path(folder).glob("*.whl")
+        if sha256_of(wheel) != asset.wheel_sha256:
+            raise UserError(f"asset '{name}': {wheel.name} is not the registered wheel: not opened")
         with (
             zipfile.ZipFile(wheel) as archive,
-            archive.open(member) as source,
+            archive.open(str(asset.member)) as source,
             open(target, "wb") as stream,
         ):
             shutil.copyfileobj(source, stream)

@@ -116,7 +116,8 @@ def canonical(field: Field, raw: object, where: str) -> str:
     """Return the canonical text of one recorded value, or "" when it is not recorded.
 
     Raises UserError, naming `where`, for a spelling the schema does not know or a word where a
-    number belongs; ImplausibleValueError for a number outside the field's range.
+    number belongs; ImplausibleValueError for a number outside the field's range. The messages do
+    not tell the value: it says something about a person, and messages end in logs.
     """
     text = "" if raw is None else str(raw).strip()
     if text.lower() in load_schema().missing:
@@ -128,8 +129,8 @@ def canonical(field: Field, raw: object, where: str) -> str:
         known = _binned(field, text)
     if known is None:
         raise UserError(
-            f"{where}: {field.name} is '{text}'; known are {', '.join(field.values)}: "
-            "correct the value, or add the spelling to config/metadata.yaml"
+            f"{where}: {field.name} is in no known spelling; known are "
+            f"{', '.join(field.values)}: correct it, or add its spelling to config/metadata.yaml"
         )
     return known
 
@@ -162,14 +163,13 @@ def _number(field: Field, text: str, where: str) -> str:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"{where}: {field.name} is '{text}', which is not a number") from None
+        raise UserError(f"{where}: {field.name} is not a number") from None
     if not np.isfinite(value):
         return ""
     low, high = field.range or (-np.inf, np.inf)
     if not low <= value <= high:
         raise ImplausibleValueError(
-            f"{where}: {field.name} is {text}, outside {low} to {high}: correct it or leave "
-            "it empty"
+            f"{where}: {field.name} is outside {low} to {high}: correct it or leave it empty"
         )
     return text
 

@@ -7,6 +7,7 @@ atlas have in common does not count. Two people differ in about half of the bits
 person in few.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import in_shard
 from wfdm.data.table import read_table, write_table
 from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.errors import UserError, damaged
 
 COEFFICIENTS = 10  # per axis
 FEWEST = 20  # scans of a modality: with fewer, their medians mean nothing
@@ -44,8 +45,10 @@ def describe_shard(
     found = [coefficients_of(path, settings) for path in part["path"]]
     width = COEFFICIENTS**3 - 1
     write_table(part[["scan_id", "modality", "sha256"]], out.with_suffix(".tsv"))
+    content = io.BytesIO()  # NumPy's own error about a full disk does not say so
+    np.save(content, np.array(found, np.float32).reshape(len(found), width))
     with atomic_path(out) as temporary:
-        np.save(temporary, np.array(found, np.float32).reshape(len(found), width))
+        temporary.write_bytes(content.getbuffer())
     return len(found)
 
 
@@ -55,7 +58,17 @@ def read_shards(paths: list[Path]) -> tuple[pd.DataFrame, np.ndarray]:
         if not path.is_file():
             raise UserError(f"{path}: is missing: make the image hashes of this shard first")
     keys = pd.concat([read_table(path.with_suffix(".tsv")) for path in paths], ignore_index=True)
-    return keys, np.concatenate([np.load(path) for path in paths])
+    coefficients = np.concatenate([_read(path) for path in paths])
+    if len(keys) != len(coefficients):
+        raise UserError(f"{paths[0].parent}: hashes and keys differ in number: make both again")
+    return keys, coefficients
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
 
 
 def find_pairs(

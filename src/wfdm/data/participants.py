@@ -41,7 +41,7 @@ def read_participants(path: Path, dataset: str) -> Participants:
 
     Raises:
         UserError: no column of ids, two columns for one field, or a spelling that the schema
-            does not know, with dataset, subject, field and value.
+            does not know, with dataset, subject and field.
     """
     table = read_table(path)
     lower = {str(name).strip().lower(): str(name) for name in table}
@@ -76,7 +76,7 @@ def clean(
             fields[each.name] = canonical(each, raw.get(each.name), where)
         except ImplausibleValueError:
             limits = "{:g} to {:g}".format(*(each.range or ()))
-            reason = f"{each.name} {raw[each.name]} is outside {limits}: taken as not recorded"
+            reason = f"{each.name} is outside {limits}: taken as not recorded"
             findings.append(Finding("note", dataset, reason, subject))
             fields[each.name] = ""
     return fields

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 
+from wfdm.atomic import alone
 from wfdm.data.pool import side_by_side
 from wfdm.data.sessions import Session
 from wfdm.data.table import read_table, rows_of
-from wfdm.errors import UserError
+from wfdm.errors import UserError, one_line
 from wfdm.log import log
 from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.records import read
@@ -61,15 +63,21 @@ def work_through(
         )
     paths = {s.key: logs / s.folder / f"{s.prefix}.log" for s in sessions}
     for key, _ in side_by_side(
-        work, left, processes, paths.__getitem__, what, preload, environment
+        partial(_unshared, work), left, processes, paths.__getitem__, what, preload, environment
     ):
         if told := read(work.record(left[key]))["results"].get("failed"):
-            log.warning(f"wfdm: {key} failed: {told}")
+            log.warning(f"wfdm: {key} failed: {one_line(told)}")
     rows = [_row(session, work.record(session)) for session in sessions]
     table = pd.DataFrame(rows, columns=["session", "status", "record", "sha256"])
     failed = int((table["status"] == FAILED).sum())
     log.info(f"{what}: {len(table)} sessions, {failed} failed, {len(left)} done in this run")
     return table
+
+
+def _unshared(work: Work, session: Session) -> None:
+    """Work on a session that no other job is working on: a person may have it in hand."""
+    with alone(work.record(session)):
+        work(session)
 
 
 def _row(session: Session, record: Path) -> tuple[str, str, str, str]:

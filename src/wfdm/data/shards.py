@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from wfdm.atomic import write_text
+from wfdm.atomic import named, write_text
 from wfdm.errors import UserError
 from wfdm.log import progress
 
@@ -61,7 +61,7 @@ def each_once(
     kept.parent.mkdir(parents=True, exist_ok=True)
     lines = [identity, *([name, result] for name, result in done.items())]
     write_text(kept, "".join(f"{json.dumps(line)}\n" for line in lines))
-    with open(kept, "a", encoding="utf-8") as stream:
+    with named(out), open(kept, "a", encoding="utf-8") as stream:
         for name in progress(names, what, len(names)):
             if name not in done:
                 done[name] = work(name)

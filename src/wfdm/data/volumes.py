@@ -134,7 +134,10 @@ def _content(path: Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: cut short or damaged ({error}); fetch it again") from error
+        raise UserError(
+            f"{path}: cut short or damaged ({error}); fetch it again, or remove it and make it "
+            "again (--forcerun preprocess; a sample: --forcerun sample)"
+        ) from error
 
 
 def _parse(path: Path, content: bytes) -> nib.Nifti1Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from wfdm.atomic import atomic_path
@@ -17,7 +17,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
 from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.errors import UserError, damaged
 from wfdm.evaluation.mean_volumes import read_means, recognise
 from wfdm.models.features import medicalnet
 
@@ -164,16 +164,20 @@ def read_features(paths: Sequence[Path | str]) -> Features:
 
 
 def _read(path: Path | str) -> Features:
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads((file.metadata() or {}).get("about", "null"))
-        if about is None:
-            raise UserError(f"{path}: not a features file of this pipeline; extract it again")
-        return Features(
-            values=file.get_tensor("features"),
-            scan_ids=tuple(about["scan_ids"]),
-            modalities=tuple(about["modalities"]),
-            nearest=tuple(about["nearest"]),
-            extractor=about["extractor"],
-            digest=about["digest"],
-            intensity=about["intensity"],
-        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get("about", "null"))
+            if about is None:
+                raise UserError(f"{path}: not a features file of this pipeline; extract it again")
+            values = file.get_tensor("features")
+    except SafetensorError as error:
+        raise damaged(path, error) from None
+    return Features(
+        values=values,
+        scan_ids=tuple(about["scan_ids"]),
+        modalities=tuple(about["modalities"]),
+        nearest=tuple(about["nearest"]),
+        extractor=about["extractor"],
+        digest=about["digest"],
+        intensity=about["intensity"],
+    )

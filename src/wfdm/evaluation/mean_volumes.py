@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES, rows_of
 from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.errors import UserError, damaged
 from wfdm.log import progress
 
 ALL = "all"
@@ -46,8 +47,11 @@ def mean_volumes(
 
 
 def read_means(path: Path | str) -> dict[str, np.ndarray]:
-    """Read the file that `mean_volumes` wrote."""
-    return load_file(path)
+    """Read the file that `mean_volumes` wrote. Raises UserError when it is damaged."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise damaged(path, error) from None
 
 
 def recognise(volume: np.ndarray, means: dict[str, np.ndarray]) -> str:

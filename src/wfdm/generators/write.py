@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wfdm.atomic import write_text
+from wfdm.atomic import alone, write_text
 from wfdm.data.metadata import canonical, load_schema
 from wfdm.data.paths import sidecar_path
 from wfdm.data.volumes import write_nifti
@@ -43,10 +43,13 @@ def write_samples(
 def write_sample(path: Path, sample: Sample, text: str) -> None:
     """Write one synthetic volume and its sidecar; equal volumes make equal files.
 
-    The sidecar is written last: where it exists, the volume beside it is complete.
+    The sidecar is written last, and one that was there before goes first: where it exists, it tells
+    of the volume beside it.
     """
-    write_nifti(path, sample.volume, sample.affine, description=DESCRIPTION)
-    write_text(sidecar_path(path), text)
+    with alone(path):
+        sidecar_path(path).unlink(missing_ok=True)
+        write_nifti(path, sample.volume, sample.affine, description=DESCRIPTION)
+        write_text(sidecar_path(path), text)
 
 
 def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _scale(folder: Path, training: pd.DataFrame) -> tuple[float, tuple[int, int,
     """
     squares, count = [], 0
     for shard, rows in training.groupby("shard")["row"]:
-        array = np.load(folder / f"{shard}.npy", mmap_mode="r")
+        array = _open(folder, str(shard))
         for row in rows.astype(int).sort_values():
             squares.append(float(np.sum(np.square(array[row, 0], dtype=np.float64))))
             count += array[row, 0].size
@@ -78,6 +78,18 @@ def _scale(folder: Path, training: pd.DataFrame) -> tuple[float, tuple[int, int,
     if not total > 0:
         raise UserError(f"{folder}: every latent is zero: the compressor has not learned anything")
     return 1 / math.sqrt(total / count), array.shape[2:]
+
+
+def _open(folder: Path, shard: str) -> np.ndarray:
+    """Map a shard's array."""
+    path = folder / f"{shard}.npy"
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: missing, cut short or damaged ({error}): remove it, and index.tsv beside it, "
+            "and run again"
+        ) from None
 
 
 class Latents:
@@ -101,5 +113,5 @@ class Latents:
     def scaled_mean(self, scan_id: str) -> np.ndarray:
         """Return z_0 = s_z * posterior mean, float32 (C, d, h, w) (paper, 2.5.3)."""
         shard, row = self.places[scan_id]
-        array = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+        array = _open(self.folder, shard)
         return array[row, 0].astype(np.float32) * np.float32(self.space.scale)

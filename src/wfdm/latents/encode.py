@@ -1,11 +1,15 @@
 """Encoding: the posterior of every scan of a shard, kept as it is made."""
 
+import io
+import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from wfdm.atomic import atomic_path, named
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once, forget, in_shard, shard_path
 from wfdm.data.table import write_table
@@ -54,27 +58,33 @@ def encode_shard(
     def work(scan_id: str) -> None:
         volume = torch.from_numpy(load_standardised(paths[scan_id], settings))
         latent = _posterior(model, volume[None].to(device), scan_id)
-        array = _array(partial, (len(rows), *latent.shape))
-        array[rows[scan_id]] = latent
-        array.flush()
+        start = _start(partial, (len(rows), *latent.shape))
+        # Not through a map: there a full disk would crash the process, here it is an error.
+        with named(made), open(partial, "r+b") as stream:
+            stream.seek(start + rows[scan_id] * latent.nbytes)
+            stream.write(latent.tobytes())
 
     for _ in each_once(scan_ids, work, made, identity, f"encode shard {shard}"):
         pass
     if not scan_ids:  # fewer scans than shards
-        np.save(partial, np.zeros(0, np.float16))
+        _start(partial, (0,))
     partial.replace(made)
     table = pd.DataFrame({"scan_id": scan_ids, "row": range(len(scan_ids))})
     write_table(table, shard_path(out, shard, shards, ".tsv"))
 
 
-def _array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Map the shard's array, which is made with the first latent."""
-    if path.is_file():
-        array = np.lib.format.open_memmap(path, "r+")
-        if array.shape == shape:
-            return array
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(path, "w+", np.float16, shape)
+def _start(path: Path, shape: tuple[int, ...]) -> int:
+    """Return where the numbers of the shard's array begin; it is made, sparse, by the first one."""
+    header = io.BytesIO()
+    about = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, about)
+    start = header.tell()
+    whole = start + 2 * math.prod(shape)
+    if not path.is_file() or path.stat().st_size != whole:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(header.getvalue())
+            os.truncate(temporary, whole)
+    return start
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from wfdm.errors import UserError
+from pydantic import TypeAdapter, ValidationError
+
+from wfdm.errors import UserError, damaged
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,14 @@ class LatentSpace:
 
     @classmethod
     def from_dict(cls, content: dict, folder: Path) -> "LatentSpace":
-        """Rebuild what `as_dict` returned for a file in `folder`."""
-        sizes = {key: tuple(content[key]) for key in ("shape", "volume_shape")}
-        path = os.path.normpath(folder / content["compressor"])
-        return cls(**{**content, **sizes, "compressor": path})
+        """Rebuild what `as_dict` returned for a file in `folder`; UserError for something else."""
+        try:
+            space = TypeAdapter(cls).validate_python(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise UserError(f"{folder}: says nothing usable of its latents ({told})") from None
+        return replace(space, compressor=os.path.normpath(folder / space.compressor))
 
 
 def read_space(folder: Path | str) -> LatentSpace:
@@ -46,4 +52,8 @@ def read_space(folder: Path | str) -> LatentSpace:
     path = Path(folder) / "scale.json"
     if not path.exists():
         raise UserError(f"{path}: is missing: encode the scans first")
-    return LatentSpace.from_dict(json.loads(path.read_text(encoding="utf-8")), Path(folder))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged(path, error) from None
+    return LatentSpace.from_dict(content, Path(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 from wfdm.atomic import write_text
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.sessions import Session
-from wfdm.errors import SessionError
+from wfdm.errors import SessionError, one_line
 from wfdm.log import log
 from wfdm.preprocess.extraction.extractors import Resources
 from wfdm.preprocess.session import preprocess_session
@@ -69,7 +69,7 @@ class Preprocessing:
             note = record.with_name(f"{session.prefix}_desc-preproc_failed.txt")
             write_text(note, f"{error}\n")
             write_record(record, "preprocess", basis, [note], {"failed": str(error)})
-            log.info(f"{session.key} failed: {error}")
+            log.info(f"{session.key} failed: {one_line(str(error))}")
             return
         write_record(record, "preprocess", basis, result.files(), result.numbers())
         log.info(

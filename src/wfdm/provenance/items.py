@@ -1,11 +1,11 @@
 """Records of single items in a job that works through many: what is still true is kept."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wfdm.errors import UserError
 from wfdm.provenance.digests import digests, sha256_of
 from wfdm.provenance.records import Began, read, write
 
@@ -61,5 +61,5 @@ def _content(record: Path) -> Mapping[str, Any]:
     """Return what a record says; nothing where it is missing or was cut short."""
     try:
         return read(record)
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, UserError):
         return {}

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wfdm import __version__
-from wfdm.atomic import write_text
+from wfdm.atomic import alone, write_text
+from wfdm.errors import UserError, damaged
 from wfdm.provenance.digests import digests, sha256_of
 from wfdm.provenance.seal import sealed
 
@@ -64,6 +65,27 @@ class Run:
     outputs: list[Path] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     began: Began = field(default_factory=Began)
+    _read: dict[Path, str] = field(default_factory=dict)
+
+    def digest(self, path: Path) -> str:
+        """Return the sha256 of an input, taken once: of what this run began with."""
+        if path not in self._read:
+            self._read[path] = sha256_of(path)
+        return self._read[path]
+
+    def check_inputs(self) -> None:
+        """Raise UserError for an input that is not what its record says was made.
+
+        So nothing that was cut short, or half made anew when a job was killed, is taken for whole.
+        """
+        for path in self.inputs:
+            record = find_record(path) if path.is_file() else None
+            made = read(record)["outputs"].get(str(path)) if record else None
+            if made is not None and made != self.digest(path):
+                raise UserError(
+                    f"{path}: is not what {record} says was made: it was cut short, or changed "
+                    f"since; remove it and run again (or its record, to use it as it is)"
+                )
 
     @property
     def code(self) -> str:
@@ -80,7 +102,7 @@ class Run:
         That is the code, the settings that can change a number, and the content of the inputs in
         their order; neither their paths nor the machine.
         """
-        content = [self.numbers, self.code, [sha256_of(path) for path in self.inputs]]
+        content = [self.numbers, self.code, [self.digest(path) for path in self.inputs]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -92,7 +114,7 @@ def recorded(
     inputs: Iterable[Path],
     implementations: Iterable[str] = (),
 ) -> Iterator[Run]:
-    """Run a stage and write its record beside `artefact` when it succeeds.
+    """Run a stage, no second one beside it, and write its record beside `artefact` in the end.
 
     Args:
         stage: its name; "train-compressor" is the module wfdm.stages.train_compressor.
@@ -101,14 +123,20 @@ def recorded(
         inputs: files that it reads. One that does not exist is a programming error and raises
             FileNotFoundError when hashed.
         implementations: "module:class" or "module" of what it imports by name.
+
+    Raises:
+        UserError: another process is making `artefact`, or an input is not what was made.
     """
     given = settings.model_dump(mode="json") if settings else {}
     numbers = settings.numbers() if settings else {}
     run = Run(stage, given, list(inputs), numbers, tuple(implementations))
-    yield run
-    made, read_from = digests(run.outputs or [artefact]), digests(run.inputs)
-    path = record_path(artefact)
-    write(path, stage, made, read_from, run.settings, run.code, run.results, run.began)
+    with alone(artefact):
+        run.check_inputs()
+        yield run
+        made = digests(run.outputs or [artefact])
+        read_from = {str(path): run.digest(path) for path in sorted(set(run.inputs))}
+        path = record_path(artefact)
+        write(path, stage, made, read_from, run.settings, run.code, run.results, run.began)
 
 
 def write(
@@ -192,5 +220,22 @@ def device() -> str:
 
 
 def read(path: Path | str) -> Mapping[str, Any]:
-    """Read a record."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a record. Raises UserError for one that is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged(path, error) from None
+
+
+def find_record(artefact: Path) -> Path | None:
+    """Return the record of the stage that made `artefact`, a file; None for a source.
+
+    It lies beside it, or beside another file of the same folder that was made with it.
+    """
+    beside = record_path(artefact)
+    if beside == artefact:  # a record itself
+        return None
+    if beside.is_file():
+        return beside
+    records = sorted(artefact.parent.glob(f"*{SUFFIX}"))
+    return next((each for each in records if str(artefact) in read(each)["outputs"]), None)

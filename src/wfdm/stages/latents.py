@@ -17,7 +17,8 @@ def run(settings: Any, compressor: Compressor, splits: Splits, shards: Shards, o
     from wfdm.latents.cache import merge
 
     parts = [shard_path(out.parent, shard, shards, ".npy") for shard in range(shards)]
-    with recorded("latents", out, settings, [compressor, splits, *parts]) as record:
+    keys = [part.with_suffix(".tsv") for part in parts]
+    with recorded("latents", out, settings, [compressor, splits, *parts, *keys]) as record:
         table = read_splits(splits)
         space = merge(
             out.parent, shards, table, compressor.parent, settings.shape, settings.spacing

@@ -21,9 +21,9 @@ def run(
     from wfdm.data.near_duplicates import find_pairs, read_shards
     from wfdm.data.table import read_scans, write_table
 
-    with recorded("near-duplicates", out, settings, [scans, *hashes]) as record:
+    inputs = [scans, *hashes, *(path.with_suffix(".tsv") for path in hashes)]
+    with recorded("near-duplicates", out, settings, inputs):
         keys, coefficients = read_shards(hashes)
-        record.inputs += [path.with_suffix(".tsv") for path in hashes]
         table = read_scans(scans)
         persons = dict(zip(table["scan_id"], table["person"], strict=True))
         pairs, notes = find_pairs(keys, coefficients, persons, settings.near_duplicate)

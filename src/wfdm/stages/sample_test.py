@@ -7,6 +7,7 @@ its volumes, without regard to the test scans.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -111,4 +112,5 @@ def _path_of_finished(out: Path, request: Request) -> Path:
     from wfdm.data.paths import stem
 
     unique = sha256(request.name.encode()).hexdigest()[:8]
-    return out / request.modality / f"{stem(Path(request.name))}_{unique}.nii.gz"
+    name = re.sub(r"[^A-Za-z0-9._+-]", "+", stem(Path(request.name)))
+    return out / request.modality / f"{name}_{unique}.nii.gz"

@@ -175,8 +175,8 @@ class StageA:
         if judged:
             terms["adversarial"] = self._fool(run, fake)
             total = total + weights.adversarial.weight * terms["adversarial"]
-        run.update("model", total, weights.gradient_clip)
-        if weights.ema_decay is not None:
+        made = run.update("model", total, weights.gradient_clip)
+        if made and weights.ema_decay is not None:
             decay = ema.warmed_decay(weights.ema_decay, run.step)
             ema.update(self.judged, self.modules["model"], decay)
         if judged:

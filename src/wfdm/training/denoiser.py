@@ -201,9 +201,9 @@ class StageB:
         t = torch.rand(len(batch["z"]), device=device, generator=generator)
         noise = torch.randn(batch["z"].shape, device=device, generator=generator)
         loss = self._loss(run.modules["model"], batch, t, noise)
-        run.update("model", loss, self.task.training.gradient_clip)
-        decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
-        ema.update(self.modules["ema"], self.modules["model"], decay)
+        if run.update("model", loss, self.task.training.gradient_clip):
+            decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
+            ema.update(self.modules["ema"], self.modules["model"], decay)
         return {"loss": loss.detach()}
 
     def validate(self, run: Run, index: int) -> float:

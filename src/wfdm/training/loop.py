@@ -20,8 +20,8 @@ How to use it, with an exponential moving average as the module that is judged a
             ...
         def step(self, run, batch, generator):
             loss = ...run.modules["model"](...)...    # the set-up module: autocast and DDP
-            run.update("model", loss, clip=1.0)       # zero, backward, clip, optimizer step
-            ...move self.modules["ema"] towards self.modules["model"]...
+            if run.update("model", loss, clip=1.0):   # zero, backward, clip, optimizer step
+                ...move self.modules["ema"] towards self.modules["model"]...
             return {"loss": loss}
         def validate(self, run, index):
             with run.fabric.autocast():               # self.modules are the bare ones
@@ -34,34 +34,24 @@ Two modules trained by one optimizer go into one wrapping nn.Module.
 
 import math
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from wfdm.errors import UserError
 from wfdm.log import Rates, log
-from wfdm.seeds import generator_for, seed_for, torch_generator
+from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import interrupt, results, state
+from wfdm.training.batches import Batch, Draws, batches
 from wfdm.training.board import Board
+from wfdm.training.skips import MOST_IN_A_ROW, Skips, diverged, skipped_steps
 from wfdm.training.summary import Parts
-
-Batch = dict[str, Tensor]
-
-
-class Draws(Protocol):
-    """Training data without state: an item is a function of the generator it is drawn with."""
-
-    def draw(self, rng: np.random.Generator) -> Batch:
-        """Return one item, CPU tensors without a batch axis."""
-        ...
 
 
 class Objective(Protocol):
@@ -147,16 +137,30 @@ class Run:
     modules: dict[str, nn.Module]
     optimizers: dict[str, Any]
     step: int = 0
+    skips: Skips = field(default_factory=Skips)
 
-    def update(self, name: str, loss: Tensor, clip: float) -> None:
-        """Minimise `loss` by one step of optimizer `name`, gradient norm clipped to `clip`."""
+    def update(self, name: str, loss: Tensor, clip: float) -> bool:
+        """Minimise `loss` by one step of optimizer `name`, gradient norm clipped to `clip`.
+
+        Where that norm is not finite, neither weights nor moments change, and the step is counted
+        as skipped; every device sees the same norm. Returns whether the step was made: what
+        follows a module, such as its average, should then stay too.
+        """
         optimizer = self.optimizers[name]
         optimizer.zero_grad()
         self.fabric.backward(loss)
-        # Gradients overflow on purpose while 16-bit training looks for its loss scale.
-        module = self.modules[name]
-        self.fabric.clip_gradients(module, optimizer, max_norm=clip, error_if_nonfinite=False)
+        norm = self.fabric.clip_gradients(
+            self.modules[name], optimizer, max_norm=clip, error_if_nonfinite=False
+        )
+        assert norm is not None
+        made = bool(norm.isfinite())
+        if not made:
+            optimizer.zero_grad()
+        # Without gradients this changes nothing, but 16-bit training lowers its loss scale: it
+        # looks for the largest one on purpose.
         optimizer.step()
+        self.skips.count(name, made)
+        return made
 
 
 def train(objective: Objective, plan: Plan) -> dict[str, float]:
@@ -176,7 +180,8 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
     fabric.launch()
     run = _set_up(fabric, objective)
     progress = _resume(fabric, objective, plan)
-    loader = _loader(objective, plan, fabric, start=progress.step)
+    run.skips.restore(progress.skips)
+    loader = _batches(objective, plan, fabric, start=progress.step)
     rates = Rates(plan.name, plan.steps, progress.step, items=objective.batch_size)
     board = Board(plan.folder, progress.step) if fabric.is_global_zero else None
     parts = Parts(objective.modules, told=fabric.is_global_zero)
@@ -246,29 +251,15 @@ def _resume(fabric: Fabric, objective: Objective, plan: Plan) -> state.Progress:
     return progress
 
 
-class _Steps(Dataset):
-    """Map a step's number to this device's share of its batch."""
-
-    def __init__(self, objective: Objective, plan: Plan, rank: int, devices: int) -> None:
-        self.data, self.seed, self.name = objective.data, plan.seed, plan.name
-        self.items = range(rank, objective.batch_size, devices)
-
-    def __getitem__(self, step: int) -> Batch:
-        draws = (generator_for(self.seed, "train", self.name, step, item) for item in self.items)
-        return default_collate([self.data.draw(rng) for rng in draws])
-
-
-def _loader(objective: Objective, plan: Plan, fabric: Fabric, start: int) -> DataLoader:
+def _batches(objective: Objective, plan: Plan, fabric: Fabric, start: int) -> Iterator[Batch]:
     if objective.batch_size % fabric.world_size:
         raise UserError(
             f"{plan.name}: batch_size {objective.batch_size} does not divide over "
             f"{fabric.world_size} devices; make it a multiple or give fewer devices"
         )
-    dataset = _Steps(objective, plan, fabric.global_rank, fabric.world_size)
-    # batch_size=None: the dataset makes whole batches, and the sampler is just the step numbers.
-    return DataLoader(
-        dataset, batch_size=None, sampler=range(start, plan.steps), num_workers=plan.workers
-    )
+    items = range(fabric.global_rank, objective.batch_size, fabric.world_size)
+    steps = range(start, plan.steps)
+    return batches(objective.data, plan.seed, plan.name, items, steps, plan.workers)
 
 
 def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[str, Tensor]:
@@ -277,8 +268,15 @@ def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[
             group["lr"] = group["initial_lr"] * objective.schedule(run.step)
     names = ("train", plan.name, "noise", run.step, run.fabric.global_rank)
     generator = torch_generator(seed_for(plan.seed, *names), run.fabric.device)
+    before = run.skips.since_row.total()
     losses = objective.step(run, run.fabric.to_device(batch), generator)
-    return {name: loss.detach() for name, loss in losses.items()}
+    if stuck := run.skips.stuck():
+        raise _diverged(plan, f"the gradient of '{stuck}' was not finite {MOST_IN_A_ROW} times")
+    losses = {name: loss.detach() for name, loss in losses.items()}
+    if run.skips.since_row.total() > before and not _finite(run.fabric, losses):
+        run.skips.left_out += 1
+        return {}
+    return losses
 
 
 def _asked(fabric: Fabric, stop: interrupt.Stop) -> int:
@@ -294,15 +292,16 @@ def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress)
     fabric = run.fabric
     since = int(progress.history[-1]["step"]) if progress.history else 0
     row: dict[str, float] = {"step": progress.step}
+    counted = progress.step - since - run.skips.left_out
+    if not counted:
+        raise _diverged(plan, f"no loss was finite from step {since} to {progress.step}")
     for name, total in progress.sums.items():
-        row[name] = _over_devices(fabric, total / (progress.step - since), "mean")
+        row[name] = _over_devices(fabric, total / counted, "mean")
     row["val_loss"] = _validate(run, objective)
     for name, value in row.items():
         if not math.isfinite(value):
-            raise UserError(
-                f"{plan.name}: '{name}' is not finite by step {progress.step}; lower the learning "
-                f"rate or look for broken volumes (running again continues from step {since})"
-            )
+            raise _diverged(plan, f"'{name}' is not finite by step {progress.step}")
+    row |= run.skips.finish_row(run.optimizers)
     progress.history.append(row)
     progress.sums = {}
     if row["val_loss"] < progress.best_loss:
@@ -311,17 +310,29 @@ def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress)
     _keep(run, objective, plan, progress)
     if fabric.is_global_zero:
         results.write_history(plan.folder, progress.history)
-        log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}")
+        lost = skipped_steps(row)
+        log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}{lost}")
 
 
 def _keep(run: Run, objective: Objective, plan: Plan, progress: state.Progress) -> None:
     """Keep the state that the next step starts from."""
+    progress.skips = run.skips.state()
     progress.precision = run.fabric.strategy.precision.state_dict()
     if run.fabric.is_global_zero:
         state.save(
             _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
         )
     run.fabric.barrier()
+
+
+def _diverged(plan: Plan, what: str) -> UserError:
+    return diverged(f"{plan.name}: {what}", plan.precision, _state_file(plan))
+
+
+def _finite(fabric: Fabric, losses: Mapping[str, Tensor]) -> bool:
+    """Whether these losses are finite on every device: all decide alike."""
+    total = torch.stack([loss.float() for loss in losses.values()]).sum()
+    return math.isfinite(_over_devices(fabric, total, "mean"))
 
 
 def _validate(run: Run, objective: Objective) -> float:

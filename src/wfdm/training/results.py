@@ -38,7 +38,8 @@ def write(
 def write_history(folder: Path, rows: Sequence[dict[str, float]]) -> None:
     """Write history.csv into `folder`.
 
-    Its columns are step, the mean of each loss since the row before, and val_loss.
+    Its columns are step, the mean of each loss since the row before, val_loss, and for each
+    optimizer how many steps were skipped since, the gradient not being finite.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")

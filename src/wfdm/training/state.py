@@ -23,7 +23,7 @@ from wfdm.log import log
 
 FILE = "state.safetensors"
 SHOWN = 12  # characters of an identity in names and messages
-REACHED = ("step", "best_loss", "history", "precision")  # of `Progress`, what is no tensor
+REACHED = ("step", "best_loss", "history", "precision", "skips")  # of `Progress`, what is no tensor
 Weights = dict[str, Tensor]
 
 
@@ -34,13 +34,14 @@ class Progress:
     `step` counts finished updates. `best` holds the judged module's weights (on the CPU) at the
     lowest validation loss so far, `history` one row per validation, `sums` of each loss since the
     last of them. `precision` is the loss scaler's state under 16-bit mixed precision, empty
-    otherwise.
+    otherwise. `skips` are the counts of `wfdm.training.skips`.
     """
 
     step: int = 0
     best_loss: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     precision: dict[str, Any] = field(default_factory=dict)
+    skips: dict[str, Any] = field(default_factory=dict)
     best: Weights = field(default_factory=dict)
     sums: Weights = field(default_factory=dict)
 

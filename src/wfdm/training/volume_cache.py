@@ -5,6 +5,7 @@ crop. The file is filled as volumes are asked for, by any number of processes at
 the same bytes), is shared by all trainings on the same volumes, and may be deleted at any time.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -42,7 +43,7 @@ class Volumes:
         if cache is not None:
             self._room = min(len(self.paths), int(cache_mb * 1e6 // self._bytes))
             name = _key(volumes["sha256"].tolist(), settings)
-            self._file, self._flags = cache / f"{name}.f16", cache / f"{name}.filled"
+            self._file = cache / f"{name}.f16"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,37 +55,47 @@ class Volumes:
         if self._maps is None:  # not before it is used, so that each loading process has its own
             self._maps = self._open()
         cached, filled = self._maps
-        if not filled[index]:
-            self._fill(index)
-        return cached[index]
+        return cached[index] if filled[index] else self._filled(index)
 
     def _read(self, index: int) -> np.ndarray:
         return load_standardised(self.paths[index], self.settings).astype(np.float16)
 
     def _open(self) -> tuple[np.memmap, np.memmap]:
-        """Map both files; they are sparse, so what is not filled takes no space."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        """Map the volumes and their flags; what is not filled takes no space on the disk.
+
+        Both are one file, so that neither can be lost, or cut short, without the other.
+        """
         count = len(self.paths)
-        for path, size in ((self._file, count * self._bytes), (self._flags, count)):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            os.ftruncate(handle, size)
-            os.close(handle)
+        flags = count * self._bytes
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._file, "ab") as stream:
+            fcntl.lockf(stream, fcntl.LOCK_EX)  # others may be about to make it too
+            size = os.fstat(stream.fileno()).st_size
+            if size == 0:
+                # Space for the flags alone: where a file system gives it to a hole that is read, a
+                # full one would crash the process, since a map cannot report it.
+                os.posix_fallocate(stream.fileno(), flags, count)
+            elif size != flags + count:
+                raise UserError(f"{self._file}: cut short; remove it, it is filled again")
         shape = (count, 1, *self.settings.shape)
         return (
             np.memmap(self._file, np.float16, "r", shape=shape),
-            np.memmap(self._flags, np.uint8, "r", shape=(count,)),
+            np.memmap(self._file, np.uint8, "r", offset=flags, shape=(count,)),
         )
 
-    def _fill(self, index: int) -> None:
-        """Write a volume and, once it is on the disk, its flag."""
+    def _filled(self, index: int) -> np.ndarray:
+        """Write a volume and, once it is on the disk, its flag; return the volume."""
+        volume = self._read(index)
         # Not through the map: there a full disk would crash the process, here it is an error.
         try:
-            _write(self._file, index * self._bytes, self._read(index).tobytes())
-            _write(self._flags, index, b"\x01")
+            _write(self._file, index * self._bytes, volume.tobytes())
+            _write(self._file, len(self.paths) * self._bytes + index, b"\x01")
         except OSError as error:
             raise UserError(
-                f"{self._file}: {error.strerror}; free some space, or lower cache_mb"
+                f"{error.strerror}: {self._file}; free space and run again (or lower cache_mb, "
+                "which takes less)"
             ) from error
+        return volume
 
 
 def _write(path: Path, offset: int, content: bytes) -> None:

@@ -199,6 +199,8 @@ class _Dataset:
             return f"unknown modality '{scan.key}'"
         if scan.path is None:
             return f"lists no {self.source.images} file"
+        if _leaves(scan.path, self.checkout.volumes / self.name):
+            return "its path leaves the folder of its dataset"
         if not scan.state:
             return "its name is of no known preprocessing: norm_bet, raw_skull or a plain copy"
         try:
@@ -254,6 +256,13 @@ class _Dataset:
             findings = self.listing.findings
             listed = clean(raw, where, _name(self.name), each.subject, findings)
         return {name: listed[name] for name in load_schema().names}
+
+
+def _leaves(path: Path, folder: Path) -> bool:
+    """Whether a path that a record gives leads out of the folder that it counts from."""
+    return "\0" in str(path) or not Path(os.path.normpath(path)).is_relative_to(
+        os.path.normpath(folder)
+    )
 
 
 def _state(path: str, key: str) -> str:

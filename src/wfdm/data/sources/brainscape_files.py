@@ -125,6 +125,8 @@ class Checkout:
             for entry in entries:
                 _check_entry(entry, f"{self.record}: {name}")
                 dataset = str(entry.get("dataset", "")) if export else name
+                if dataset in (".", "..") or re.search(r"[/\\\0]", dataset):
+                    raise UserError(f"{self.record}: dataset '{dataset}' is a path, not a name")
                 yield Entry(dataset, entry, EXPORT_SPLITS[name] if export else "")
 
 
@@ -159,10 +161,13 @@ def described(path: Path) -> list[Path]:
 
 def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: an entry is {str(entry)[:60]!r}, not a mapping")
+        raise UserError(f"{where}: an entry is of type {type(entry).__name__}, not a mapping")
     for key in ("mris", "preprocessed", "download", "demographics"):
         if not isinstance(entry.get(key) or {}, dict):
             raise UserError(f"{where}: {entry.get('subject')}: '{key}' is not a mapping")
+    for key in ("mris", "preprocessed", "download"):
+        if not all(isinstance(path, str | None) for path in (entry.get(key) or {}).values()):
+            raise UserError(f"{where}: {entry.get('subject')}: '{key}' holds what is no path")
 
 
 def _read(path: Path) -> Any:

@@ -1,0 +1,343 @@
+"""Faults: a full or read-only disk, a kill at every file, two at once, files that were cut short.
+
+After each, running again gives what an undisturbed run gave; and each failure is one line.
+"""
+
+import contextlib
+import errno
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.workflow.conftest import Workflow
+from tests.workflow.zygote import Zygote
+from wfdm.atomic import alone
+from wfdm.data.shards import shard_of
+
+LATER = ("asset", "all", "tables", "figures", "snapshot")
+TIMED = (".prov.json", "quality.html", "state.safetensors")  # tell times, or how far a job had come
+
+
+class Drill:
+    """A finished study whose results lie on a small disk of their own, and its jobs."""
+
+    def __init__(self, workflow: Workflow, mounted: bool) -> None:
+        self.workflow, self.mounted = workflow, mounted
+        self.filler = workflow.results.parent / "filler"
+        self.zygote = Zygote(workflow.folder, workflow.environment)
+        self.jobs = {rule: jobs[0] for rule, jobs in workflow.jobs().items() if rule not in LATER}
+
+    def run(self, rule: str, kill: int | None = None) -> tuple[int, str, int]:
+        """Run the first job of a rule."""
+        return self.zygote.run(self.jobs[rule][0], kill)
+
+    def refused(self, rule: str) -> str:
+        """Run a job that must fail, and return its one line."""
+        code, told, _ = self.run(rule)
+        assert code == 1, f"{rule}: {told}"
+        said = [line for line in told.replace("\r", "\n").splitlines() if line.strip()]
+        assert said[-1].startswith("wfdm: ") and "Traceback" not in told, f"{rule}: {told}"
+        assert sum(line.startswith("wfdm: ") for line in said) == 1, f"{rule}: {told}"
+        return said[-1]
+
+    def again(self, rule: str) -> None:
+        """Run a job that must succeed."""
+        code, told, _ = self.run(rule)
+        assert code == 0, f"{rule}: {told}"
+
+    def made(self, rule: str) -> dict[Path, bytes]:
+        """What a job made: its outputs, or all that lies in their folder, without the times."""
+        outputs = self.jobs[rule][1]
+        if rule in ("train_compressor", "train_denoiser", "sample"):
+            outputs = [path for path in outputs[0].parent.rglob("*") if path.is_file()]
+        kept = [path for path in outputs if path.exists() and "tensorboard" not in path.parts]
+        return {path: path.read_bytes() for path in kept if not path.name.endswith(TIMED)}
+
+    def remove(self, rule: str) -> None:
+        """Remove what a job made, as Snakemake does, and one of the things it works through."""
+        for path in self.jobs[rule][1]:
+            path.unlink(missing_ok=True)
+        folder = self.jobs[rule][1][0].parent
+        if rule.startswith("train"):
+            shutil.rmtree(folder)
+        if rule in ("phantom", "preprocess", "sample"):
+            next(iter(sorted(folder.rglob("*.nii.gz")))).unlink()
+
+    @contextlib.contextmanager
+    def full(self, room: int = 0) -> Iterator[None]:
+        """Fill the disk, all but `room` bytes."""
+        with open(self.filler, "wb", buffering=0) as stream, contextlib.suppress(OSError):
+            while True:
+                stream.write(bytes(4096))
+        size = self.filler.stat().st_size
+        os.truncate(self.filler, size // 4096 * 4096 - room)
+        try:
+            yield
+        finally:
+            self.filler.unlink()
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Mount the disk so that nothing can be written."""
+        mount(self.workflow.results.parent, "remount,ro")
+        try:
+            yield
+        finally:
+            mount(self.workflow.results.parent, "remount,rw")
+
+
+def mount(folder: Path, options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def drill(finished, tmp_path_factory) -> Iterator[Drill]:
+    folder = tmp_path_factory.mktemp("drill")
+    workflow = finished.twin(folder)
+    disk, aside = folder / "results", folder / "aside"
+    disk.rename(aside)
+    disk.mkdir()
+    used = sum(path.stat().st_size for path in aside.rglob("*"))
+    mounted = True
+    try:
+        mount(disk, f"size={int(used * 1.5) + 20_000_000}")
+    except (OSError, subprocess.CalledProcessError):
+        mounted = False
+    shutil.copytree(aside, disk, symlinks=True, dirs_exist_ok=True)
+    made = Drill(workflow, mounted)
+    yield made
+    made.zygote.close()
+    if mounted:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def disk(drill) -> Drill:
+    if not drill.mounted:
+        pytest.skip("a disk of one's own takes the right to mount one (root)")
+    return drill
+
+
+def test_a_full_disk_is_one_line_and_running_again_ends_in_the_same_files(disk):
+    for rule in disk.jobs:
+        wanted = disk.made(rule)
+        half = sum(map(len, wanted.values())) // 2
+        for room in sorted({0, half // 4096 * 4096}):
+            disk.remove(rule)
+            with disk.full(room):
+                told = disk.refused(rule)
+            assert os.strerror(errno.ENOSPC) in told, f"{rule}: {told}"
+            assert "free space and run again" in told, f"{rule}: {told}"
+            for path, content in disk.made(rule).items():
+                assert content == wanted.get(path, content), f"{rule}: {path} is half made"
+            disk.again(rule)
+            assert disk.made(rule) == wanted, rule
+
+
+def test_a_read_only_disk_is_one_line_and_changes_nothing(disk):
+    for rule in disk.jobs:
+        wanted = disk.made(rule)
+        with disk.read_only():
+            told = disk.refused(rule)
+        assert os.strerror(errno.EROFS) in told, f"{rule}: {told}"
+        assert disk.made(rule) == wanted, rule
+
+
+POOLS = ("phantom", "preprocess")  # their files are written by other processes than the command's
+LONG = ("train_compressor", "train_denoiser", "sample")  # killed in test_tiny_study
+
+
+def test_a_kill_at_any_file_of_a_short_stage_leaves_nothing_half_made(drill):
+    for rule in drill.jobs:
+        if rule in POOLS + LONG:
+            continue
+        wanted = drill.made(rule)
+        drill.remove(rule)
+        code, told, renamed = drill.run(rule)
+        assert code == 0 and drill.made(rule) == wanted, f"{rule}: {told}"
+        for kill in range(renamed + 1):
+            drill.remove(rule)
+            assert drill.run(rule, kill)[0] == -signal.SIGKILL, rule
+            for path, content in drill.made(rule).items():
+                assert content == wanted[path], f"{rule}: {path} is half made"
+            drill.again(rule)
+            assert drill.made(rule) == wanted, f"{rule}, killed at file {kill}"
+
+
+def test_one_output_is_made_by_one_process_at_a_time(drill):
+    for rule, (_, outputs) in drill.jobs.items():
+        wanted = drill.made(rule)
+        with contextlib.ExitStack() as held:
+            for path in outputs:  # the record, and so the lock, lies beside one of them
+                held.enter_context(alone(path))
+            told = drill.refused(rule)
+        assert "another process is making it; wait for that one" in told, f"{rule}: {told}"
+        assert drill.made(rule) == wanted, rule
+
+
+def test_two_that_begin_at_once_leave_what_one_would(drill):
+    arguments, _ = drill.jobs["encode"]
+    wanted = drill.made("encode")
+    code = "from wfdm.cli import main; main()"
+    for _ in range(2):
+        drill.remove("encode")
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, *arguments],
+                cwd=drill.workflow.folder,
+                env=drill.workflow.environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        told = [process.communicate()[1] for process in both]
+        codes = sorted(process.returncode for process in both)
+        assert codes in ([0, 0], [0, 1]), told
+        assert codes == [0, 0] or any("another process is making it" in text for text in told)
+        assert drill.made("encode") == wanted
+
+
+CUT = {  # rule that made it: which of its files, and who reads it
+    "split": ("splits.tsv", "train_denoiser"),
+    "index": ("scans.tsv", "coverage"),
+    "volumes": ("volumes.tsv", "mean_volumes"),
+    "preprocess": (".tsv", "volumes"),
+    "image_hash": (".npy", "near_duplicates"),
+    "encode": (".npy", "train_denoiser"),
+    "mean_volumes": (".safetensors", "floors"),
+    "sample": (".tsv", "samples"),
+    "samples": ("samples.tsv", "features"),
+    "features": (".safetensors", "synthesis"),
+    "latents": ("scale.json", "train_denoiser"),
+    "reconstruction": (".csv", "join"),
+    "train_compressor": ("model.safetensors", "encode"),
+}
+
+
+def cut(path: Path) -> bytes:
+    """Leave the first half of a file; return the whole."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+def test_what_was_cut_short_is_named_and_the_advice_mends_it(drill):
+    for rule, (ending, reader) in CUT.items():
+        path = next(path for path in drill.jobs[rule][1] if path.name.endswith(ending))
+        wanted = drill.made(reader)
+        if reader.startswith("train"):
+            drill.remove(reader)  # else it finds that it is done
+        whole = cut(path)
+        told = drill.refused(reader)
+        assert path.name in told and "remove it" in told, f"{rule}: {told}"
+        path.unlink()
+        drill.again(rule)
+        assert path.read_bytes() == whole, rule
+        drill.again(reader)
+        assert drill.made(reader) == wanted, reader
+
+
+def test_a_cut_latent_is_named_by_a_training(drill):
+    """The record of its index says nothing of the shards."""
+    wanted = drill.made("train_denoiser")
+    drill.remove("train_denoiser")
+    path = next(path for path in drill.jobs["encode"][1] if path.suffix == ".npy")
+    cut(path)
+    told = drill.refused("train_denoiser")
+    assert str(path.relative_to(drill.workflow.folder)) in told
+    assert "remove it, and index.tsv beside it, and run again" in told
+    path.unlink()
+    for rule in ("encode", "latents", "train_denoiser"):
+        drill.again(rule)
+    assert drill.made("train_denoiser") == wanted
+
+
+def test_a_cut_cache_of_volumes_is_not_read_as_zeros(drill):
+    wanted = drill.made("train_compressor")
+    drill.remove("train_compressor")
+    for path in (drill.workflow.results / "cache").glob("*.f16"):
+        cut(path)
+    told = drill.refused("train_compressor")
+    assert ".f16: cut short; remove it" in told
+    shutil.rmtree(drill.workflow.results / "cache")
+    drill.again("train_compressor")
+    assert drill.made("train_compressor") == wanted
+
+
+def test_a_cut_volume_is_named_and_made_again(drill):
+    table = pd.read_csv(drill.workflow.results / "preprocessed" / "volumes.tsv", sep="\t")
+    path = drill.workflow.folder / table["path"][0]
+    whole = cut(path)
+    told = drill.refused("image_hash" if shard_of(table["scan_id"][0], 2) == 0 else "mean_volumes")
+    assert str(table["path"][0]) in told and "remove it and make it again" in told
+    path.unlink()
+    drill.workflow.run("--forcerun", "preprocess", "--", f"{drill.workflow.results}")
+    assert path.read_bytes() == whole
+
+
+def test_a_second_snakemake_in_one_folder_is_told_so(finished, tmp_path):
+    workflow = finished.twin(tmp_path)
+    target = str((workflow.results / "data" / "coverage.tsv").relative_to(workflow.folder))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--forcerun", "coverage"]
+    command += [target, "--configfile", *workflow.configs]
+    given = {"cwd": workflow.folder, "env": workflow.environment, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    first = subprocess.Popen(command, **given, **pipes)
+    while not list((workflow.folder / ".snakemake" / "locks").glob("*")):
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)
+    second = subprocess.run(command, **given, **pipes)
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 1 and "Directory cannot be locked" in second.stdout
+    assert first.wait() == 0, first.communicate()[0]
+
+
+def test_rights_that_are_missing_are_one_line(finished, tmp_path):
+    """Root may write everywhere: it is run without that one right."""
+    workflow = finished.twin(tmp_path)
+    ((arguments, outputs),) = workflow.jobs()["coverage"]
+    without = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    call = [*without, sys.executable, "-c", "from wfdm.cli import main; main()", *arguments]
+    kept, folder = outputs[0].read_bytes(), outputs[0].parent
+    folder.chmod(0o555)
+    done = subprocess.run(
+        call, cwd=tmp_path, env=workflow.environment, capture_output=True, text=True
+    )
+    folder.chmod(0o755)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(f"wfdm: {os.strerror(errno.EACCES)}: ")
+    assert "give this user the right to it" in done.stderr
+    assert outputs[0].read_bytes() == kept
+
+
+def test_names_are_no_commands_to_the_shell(tmp_path):
+    """Paths and labels of a configuration pass through the shell as they are."""
+    odd = "a b'c\"; touch made; $(touch made) `touch made` & |"
+    image = tmp_path / "data" / odd / "LAB" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"x")
+    workflow = Workflow.copied(tmp_path, ["config/demo.yaml"]).over(
+        study=odd,
+        results=f"results/{odd}",
+        sources=[{"kind": "bids", "path": f"data/{odd}"}],
+        compressors={"wf-sa-vae": {"label": odd}},
+    )
+    workflow.run(f"results/{odd}/data/coverage.tsv")
+    assert (tmp_path / "results" / odd / "data" / "coverage.tsv").is_file()
+    assert not list(tmp_path.rglob("made"))
+    printed = workflow.run("--dry-run", "--printshellcmds", f"results/{odd}/tables/table3.csv")
+    label = f"wf-sa-vae={odd}"
+    commands = [line for line in printed.splitlines() if "wfdm table3 " in line]
+    assert commands and all(label in shlex.split(line.split(" 2>&1")[0]) for line in commands)
