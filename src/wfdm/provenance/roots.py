@@ -100,7 +100,7 @@ def marked(folder: str) -> Root:
     try:
         content = read(record)
         (marker,), ran = content["outputs"], str(content["results"]["folder"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"audit: {record} is cut: it tells where the study ran; restore it, or run the "
             "workflow again"

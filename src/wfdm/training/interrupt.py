@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+from lightning_fabric import Fabric
+
 from wfdm.errors import UserError
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -28,6 +31,15 @@ class Stop:
     """Whether a signal came: its number, or 0."""
 
     signal = 0
+
+    def asked(self, fabric: Fabric) -> int:
+        """Return the signal that asked to stop, on whichever device; 0 when none did."""
+        if fabric.world_size == 1:
+            return self.signal
+        came = fabric.all_reduce(
+            torch.tensor(float(self.signal > 0), device=fabric.device), reduce_op="sum"
+        )
+        return (self.signal or signal.SIGTERM) if bool(came) else 0
 
 
 @contextmanager

@@ -33,7 +33,6 @@ Two modules trained by one optimizer go into one wrapping nn.Module.
 """
 
 import math
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,7 +199,7 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
                     _judge(run, objective, plan, progress)
                 if board is not None:
                     board.show(progress.history[-1])
-            if progress.step < plan.steps and (number := _asked(fabric, stop)):
+            if progress.step < plan.steps and (number := stop.asked(fabric)):
                 _keep(run, objective, plan, progress)
                 raise interrupt.StoppedError(plan.name, number, progress.step)
     if board is not None:
@@ -277,14 +276,6 @@ def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[
         run.skips.left_out += 1
         return {}
     return losses
-
-
-def _asked(fabric: Fabric, stop: interrupt.Stop) -> int:
-    """Return the signal that asked to stop, on whichever device; 0 when none did."""
-    if fabric.world_size == 1:
-        return stop.signal
-    came = torch.tensor(float(stop.signal > 0), device=fabric.device)
-    return (stop.signal or signal.SIGTERM) if _over_devices(fabric, came, "sum") else 0
 
 
 def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress) -> None:
