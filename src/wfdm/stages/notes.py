@@ -22,7 +22,8 @@ STAGES = {
     "table3": (*COMPRESSED, "floors", "reconstruction"),
     "table4": (
         *COMPRESSED,
-        *("encode", "latents", "train_denoiser", "sample_test", "features", "synthesis"),
+        *("encode", "latents", "train_denoiser", "sample_test"),
+        *("mean_volumes", "features", "diversity", "synthesis"),
     ),
 }
 """the stages that a table's numbers come from"""
