@@ -36,7 +36,7 @@ def disk(tmp_path):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a disk of one's own takes the right to mount one (root)")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # an error may hold a file open
 
 
 def fill(folder: Path, room: int = 0) -> None:

@@ -118,7 +118,7 @@ def drill(finished, tmp_path_factory) -> Iterator[Drill]:
     yield made
     made.zygote.close()
     if mounted:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture
