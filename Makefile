@@ -25,8 +25,9 @@ demo: .venv/demo ## the whole study, small: phantom heads to tables and figures 
 	@echo "Tables:  results/demo/tables"
 	@echo "Figures: results/demo/figures"
 
-report: .venv/demo ## the demo's report, one HTML file
-	$(DEMO) --report results/demo/report.html
+report: demo ## the demo's report, one HTML file, after the demo itself
+	$(DEMO) all --report results/demo/report.html
+	@echo "Report:  results/demo/report.html"
 
 test: .venv/dev ## all tests
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
