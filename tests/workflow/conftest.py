@@ -104,6 +104,20 @@ class Workflow:
         """How many jobs of each rule would run, by `jobs_of`; empty when none would."""
         return jobs_of(self.run("--dry-run", *(arguments or ["all"])))
 
+    def declared(self, *targets: str) -> dict[str, dict[str, int]]:
+        """What the jobs that would run ask for, by rule (`benchmarks.declared`)."""
+        command = [sys.executable, "-m", "benchmarks.declared", *targets, "--configfile"]
+        path = os.pathsep.join([self.environment["PYTHONPATH"], str(ROOT)])
+        done = subprocess.run(
+            [*command, *self.configs],
+            cwd=self.folder,
+            env=self.environment | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-6000:]
+        return json.loads(done.stdout)
+
     def wfdm(self, *arguments: object) -> tuple[int, str]:
         """Run the `wfdm` command; returns exit status and what it printed on standard error."""
         code = "from wfdm.cli import main; main()"

@@ -1,13 +1,16 @@
 """Plans: what would run, and the one line that a user reads when nothing can."""
 
 import shutil
+from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
 import yaml
 
-from benchmarks import stand_in
+from benchmarks import needs, stand_in
 from tests.workflow.conftest import ROOT, Workflow, planned
+from wfdm.config.study import Study
 
 SHARDS = 3
 
@@ -68,8 +71,9 @@ DEMO = {
     **{"quality": 1, "volumes": 1, "image_hash": 1, "near_duplicates": 1},
     **{"train_compressor": 4, "encode": 1, "latents": 1, "train_denoiser": 1},
     **{"sample": 2, "samples": 2, "mean_volumes": 1, "floors": 1, "reconstruction": 4, "join": 5},
-    **{"features": 3, "synthesis": 2, "table1": 1, "table3": 1, "table4": 1, "table8to11": 4},
-    **{"metrics": 1, "differences": 1, "figure1": 1, "figure2": 1, "figure3": 1, "pages": 1},
+    **{"features": 3, "diversity": 2, "synthesis": 2, "table1": 1, "table3": 1, "table4": 1},
+    **{"table8to11": 4, "metrics": 1, "differences": 1, "figure1": 1, "figure2": 1, "figure3": 1},
+    "pages": 1,
 }
 
 
@@ -83,20 +87,43 @@ def test_demo_is_a_study_of_the_same_rules(checkout, profile):
     assert "Group job" not in printed
 
 
+def table_4(shards: int) -> dict[str, int]:
+    """The jobs of table 4 on scans that are listed."""
+    return {
+        # Assets: the atlas, its head, and the weights of two feature networks.
+        **{"asset": 4, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
+        **{"train_compressor": 1, "encode": shards, "latents": 1, "train_denoiser": 1},
+        **{"sample": 2 * shards, "samples": 2, "mean_volumes": 1, "features": 3 * shards},
+        **{"diversity": 2 * shards, "synthesis": 2, "table4": 1},
+    }
+
+
 def test_sessions_are_no_jobs(brainscape):
-    for shards in (SHARDS, 5):
-        study = brainscape.over(shards=shards)
-        printed = study.run("--dry-run", "listed/tables/table4.csv", "--profile", "slurm")
-        assert "Group job" not in printed
-        assert dict(planned(printed)) == {
-            # Assets: the atlas, its head, and the weights of two feature networks.
-            **{"asset": 4, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
-            **{"train_compressor": 1, "encode": shards, "latents": 1, "train_denoiser": 1},
-            **{"sample": 2 * shards, "samples": 2, "mean_volumes": 1, "features": 3 * shards},
-            **{"synthesis": 2, "table4": 1},
-        }
-        # BrainScape delivers brains, so no network that finds them is asked for.
-        assert "assets/sri24-head.nii" in printed and "hd-bet-0.model" not in printed
+    printed = brainscape.run("--dry-run", "listed/tables/table4.csv", "--profile", "slurm")
+    assert "Group job" not in printed
+    assert dict(planned(printed)) == table_4(SHARDS)
+    # BrainScape delivers brains, so no network that finds them is asked for.
+    assert "assets/sri24-head.nii" in printed and "hd-bet-0.model" not in printed
+
+
+def test_every_rule_asks_for_what_it_needs_at_the_studys_size(brainscape):
+    """The needs are measured rates times the paper's scans in 64 shards (docs/cluster.md)."""
+    declared = brainscape.over(results="other", shards=5).declared("all", "snapshot")
+    study = Study()
+    placed = {name: row for name, row in study.compressors.items() if not row.pretrained}
+    small = needs.needs(study.model_copy(update={"shards": 5, "compressors": placed}))
+    jobs = {rule: asked["jobs"] for rule, asked in declared.items() if rule not in needs.FREE}
+    assert {need.rule: need.jobs for need in small} == jobs
+
+    found = needs.needs(study)
+    assert needs.wanting(found, declared) == []
+    assert needs.table(found, declared) in needs.PAGE.read_text()
+    slow = [replace(need, cpu=100 * need.cpu, mb=100 * need.mb) for need in found]
+    told = needs.wanting(slow, declared)
+    measured = [need for need in found if not isnan(need.mb)]
+    assert len([line for line in told if ": mem_mb " in line]) == len(measured)
+    assert any(line.startswith("mean_volumes: runtime ") for line in told)
+    assert needs.wanting(found[1:], declared) == [f"{found[0].rule}: no rate"]
 
 
 TABLE_TWICE = """

@@ -22,7 +22,7 @@ rule train_compressor:
     threads: lambda wildcards: training_of(wildcards).threads if training_of(wildcards) else 1
     resources:
         mem_mb=more(64000),
-        runtime=lambda wildcards: 7200 if training_of(wildcards) else 30,
+        runtime=lambda wildcards: 8640 if training_of(wildcards) else 30,
         gpu=lambda wildcards: 1 if training_of(wildcards) else 0,
         cache_mb=study.cache_mb,
         slurm_extra=BEFORE_THE_END,

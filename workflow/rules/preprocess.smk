@@ -24,7 +24,7 @@ rule preprocess:
         results("logs/preprocess/{shard}.benchmark.tsv")
     threads: 8
     resources:
-        mem_mb=lambda _, threads, attempt: attempt * (1000 + 4000 * threads),
+        mem_mb=lambda _, threads, attempt: attempt * (1000 + 4500 * threads),
         runtime=2880,
     params:
         settings=settings_of("preprocess"),
