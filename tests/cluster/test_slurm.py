@@ -141,6 +141,8 @@ def test_snakemake_killed_and_started_again_changes_no_result(cluster, finished,
     until(lambda: begun(untrained), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    while ask("squeue", "-h"):  # its job goes on, and holds its folder
+        time.sleep(1)
     ends_well(train(untrained), untrained, finished)
 
 
