@@ -137,7 +137,7 @@ def test_two_revisions_of_a_study_are_compared(finished, tmp_path):
     repository.dvc("add", tables)
     repository.commit("second")
     shutil.rmtree(workflow.folder / tables)
-    repository.dvc("checkout")
+    repository.dvc("checkout", f"{tables}.dvc")
 
     found = json.loads(repository.dvc("metrics", "diff", "HEAD~1", "--json"))
     (change,) = found["diff"][f"{tables}/metrics.json"].items()
