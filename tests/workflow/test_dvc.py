@@ -137,10 +137,10 @@ def test_two_revisions_of_a_study_are_compared(finished, tmp_path):
     repository.dvc("add", tables)
     repository.commit("second")
     shutil.rmtree(workflow.folder / tables)
-    repository.dvc("checkout")
+    repository.dvc("checkout", f"{tables}.dvc")
 
     found = json.loads(repository.dvc("metrics", "diff", "HEAD~1", "--json"))
-    (change,) = found["diff"][f"{tables}/metrics.json"].items()
+    (change,) = found[f"{tables}/metrics.json"].items()
     assert change[0] == "table4.WFDM.FID"
     assert change[1]["old"] == first["FID"]
     assert change[1]["new"] == pytest.approx(first["FID"] / 2, rel=1e-5)
