@@ -26,6 +26,7 @@ rule preprocess:
     resources:
         mem_mb=lambda _, threads, attempt: attempt * (1000 + 4500 * threads),
         runtime=2880,
+        gpu=0,  # HD-BET can use one: --set-resources preprocess:gpu=1
     params:
         settings=settings_of("preprocess"),
         weights=lambda _, input: option("weights", input.weights),
@@ -38,7 +39,7 @@ rule preprocess:
     message:
         "Preprocess the sessions of shard {wildcards.shard}"
     shell:
-        "wfdm preprocess --settings {params.settings:q} --scans {input.scans:q} "
+        "WFDM_GPUS={resources.gpu} wfdm preprocess --settings {params.settings:q} --scans {input.scans:q} "
         "--exclusions {params.exclusions:q} --shard {wildcards.shard} --shards {params.shards} "
         "--processes {threads} --atlas {input.atlas:q} --atlas-head {input.head:q} "
         "{params.weights} --root {params.root:q} --logs {params.logs:q} --out {output.table:q} "
