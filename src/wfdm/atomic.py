@@ -43,6 +43,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
+            _check_written(temporary)
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
@@ -50,6 +51,14 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _check_written(path: Path) -> None:
+    """Raise what a library kept to itself: on a full disk ITK writes nothing, and says nothing."""
+    if path.stat().st_size == 0:
+        with open(path, "r+b", buffering=0) as stream:
+            stream.write(b"?")
+            stream.truncate(0)
 
 
 def write_text(target: Path | str, text: str) -> None:

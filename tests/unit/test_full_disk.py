@@ -85,7 +85,7 @@ def test_a_writer_leaves_nothing_and_names_the_file(disk, name):
 
 
 def test_a_transform_too(disk):
-    """ITK's writer tells nobody that the disk is full."""
+    """ITK's own writer tells nobody that the disk is full."""
     fill(disk)
     with pytest.raises(Exception) as raised:
         write_transform(disk / "xfm.mat", np.eye(4))
