@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from wfdm.errors import UserError
+from wfdm.errors import UserError, one_line
 from wfdm.stages.arguments import Positional
 
 
@@ -28,7 +28,7 @@ def run(
     if found.problems:
         *lines, last = (f"audit: {audit.told(each.path)} {each.what}" for each in found.problems)
         for line in lines:
-            print(f"wfdm: {line}", file=sys.stderr)
+            print(f"wfdm: {one_line(line)}", file=sys.stderr)
         raise UserError(last)
     if not json:
         print(f"verified: {len(found.artefacts)} artefacts made from {len(found.sources)} sources")
