@@ -147,7 +147,7 @@ def test_snakemake_killed_and_started_again_changes_no_result(cluster, finished,
 
 
 def test_a_job_that_needs_more_memory_gets_it_in_the_next_try(cluster, finished, untrained):
-    memory = "train_denoiser:mem_mb=150 if attempt == 1 else 8000"
+    memory = "train_denoiser:mem_mb=150 if attempt < 2 else 8000"
     printed = ends_well(train(untrained, "--set-resources", memory), untrained, finished)
     assert "Trying to restart job" in printed
     first, *_, last = jobs_of(untrained, cluster)
