@@ -9,8 +9,9 @@ import pandas as pd
 
 from wfdm.data.table import rows_of
 from wfdm.errors import UserError
+from wfdm.html import render
 from wfdm.provenance.records import SUFFIX, read
-from wfdm.tables.pages import render
+from wfdm.tables.pages import HERE
 from wfdm.tables.published import KEY, read_published
 
 BENCHMARK = ".benchmark.tsv"
@@ -95,7 +96,7 @@ def environment(root: Path) -> dict[str, list[tuple[str, str, int]]]:
 def overview(study: str, listed: list[dict[str, str]], root: Path, logs: Path) -> str:
     """Return the page of a study; `listed` is of `contents`."""
     return render(
-        "overview.html.jinja",
+        HERE / "overview.html.jinja",
         title=f"The study {study} at a glance",
         listed=listed,
         made=sum(1 for row in listed if row["file"]),

@@ -9,12 +9,13 @@ from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wfdm.atomic import write_text
 from wfdm.errors import UserError
+from wfdm.html import render
 from wfdm.tables.published import ABSENT
 
+HERE = Path(__file__).parent
 PAPER = " published"
 """ends the name of a column that holds the paper's values"""
 NOTES = ("reason", "note")
@@ -30,19 +31,6 @@ class Head:
 
     text: str
     whose: tuple[str, ...]
-
-
-def render(template: str, **values: Any) -> str:
-    """Return a page from a template of this folder; every value is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(**values)
 
 
 def write_page(file: Path, page: Path, title: str) -> Path:
@@ -68,7 +56,7 @@ def write_page(file: Path, page: Path, title: str) -> Path:
 def write_figure(file: Path, page: Path, title: str) -> Path:
     """Write a figure (PNG) as a page that fits it into the window; return where the page is."""
     picture = base64.b64encode(file.read_bytes()).decode()
-    write_text(page, render("figure.html.jinja", title=title, picture=picture))
+    write_text(page, render(HERE / "figure.html.jinja", title=title, picture=picture))
     return page
 
 
@@ -93,7 +81,7 @@ def table_page(table: pd.DataFrame, title: str, name: str, content: bytes) -> st
         for row in table.head(SHOWN).to_dict("records")
     ]
     return render(
-        "table.html.jinja",
+        HERE / "table.html.jinja",
         title=title,
         heads=_heads(columns),
         paired=any(column.endswith(PAPER) for column in columns),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from wfdm.html import render
 from wfdm.preprocess.quality.numbers import FEWEST
 
 SHOWN = 500  # sessions with a picture; the table beside the page has all of them
 WORST = 12  # sessions of the page that holds its pictures itself
 WIDTH = 1400  # pixels of these pictures
-TEMPLATE = "page.html.jinja"
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
 TEXTS = ("session", "status", "message", "picture", "log", "start", "state", "flags")
 
 
@@ -54,15 +54,8 @@ def _render(
     exclusions: str,
     table: str,
 ) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         study=study,
         sessions=len(flagged),
         failed=int((flagged["status"] == "failed").sum()),
