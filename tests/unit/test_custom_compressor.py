@@ -122,6 +122,7 @@ def test_it_is_trained_judged_tabulated_and_drawn_by_the_same_commands(lab, monk
     ours = pd.read_csv(out).set_index("Model").loc["Pooling (ours)"]
     assert (ours["n"], ours["Comp"], ours["Chans"]) == (1, "1/4", 2)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("WFDM_ALLOW", "my_compressor")
     module = models.load(model.parent)
     real = torch.from_numpy(load_standardised(rows[2]["path"], study.volume))[None]
     error = float((module.decode(module.encode(real)[0]) - real).square().mean())
