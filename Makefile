@@ -30,7 +30,7 @@ report: demo ## the demo's report, one HTML file, after the demo itself
 	@echo "Report:  results/demo/report.html"
 
 test: .venv/dev ## all tests
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
 
 lint: .venv/dev ## formatting, rules, types; tells of vulnerable packages
 	$(BIN)/ruff check .
