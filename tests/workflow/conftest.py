@@ -138,7 +138,9 @@ class Workflow:
         jobs: dict[str, list[tuple[list[str], list[Path]]]] = defaultdict(list)
         for (rule, command), outputs in sorted(found.items()):
             words = "printf '%s\\0' " + command.partition(" 2>&1 |")[0]
-            _, *arguments = subprocess.check_output(["bash", "-c", words], text=True).split("\0")
+            text = subprocess.check_output(["bash", "-c", words], text=True)
+            # Before the command come variables that the rule sets for it.
+            arguments = text.split("\0wfdm\0")[-1].removeprefix("wfdm\0").split("\0")
             jobs[rule].append((arguments[:-1], sorted(outputs)))
         return jobs
 

@@ -38,11 +38,11 @@ TRAINED = {  # the one that is trained
     **STAGE_B,
 }
 MEASURED = {
-    **{"mean_volumes": 1, "floors": 2, "reconstruction": 4, "join": 3, "features": 6},
+    **{"floors": 2, "reconstruction": 4, "join": 3},
     **TABLE_A,
     **JUDGED,
 }
-SHARDED = "preprocess image_hash encode sample floors reconstruction features".split()
+SHARDED = "preprocess image_hash encode sample floors reconstruction features diversity".split()
 HASHED = {"image_hash": 2, "near_duplicates": 1}
 OF_SPLITS = {"split": 1, "table1": 1, **dict(AFTER_VOLUMES.items() - HASHED.items())}
 PREPROCESSED = {"preprocess": 2, **GATHERED, **AFTER_VOLUMES}
@@ -206,7 +206,7 @@ SETTINGS = {  # these are told
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (
         {"evaluation": {"intensity": "none"}},
-        {"features": 6, **JUDGED},
+        {"features": 6, "synthesis": 2, **TABLE_B},
     ),
     "LPIPS": (
         {"evaluation": {"lpips": {"every": 2}}},
