@@ -208,7 +208,7 @@ def wanting(found: list[Need], declared: dict[str, dict[str, int]]) -> list[str]
     return sorted(told)
 
 
-FREE = {"asset", "phantom", "all", "tables", "figures", "snapshot"}
+FREE = {"asset", "phantom", "all", "tables", "figures", "snapshot", "differences", "pages"}
 
 
 def table(found: list[Need], declared: dict[str, dict[str, int]]) -> str:

@@ -43,13 +43,19 @@ def fault_of_machine(error: BaseException) -> str | None:
     """Return in one line which fault of a disk, or of rights, raised `error`; None for any other.
 
     The file is the one that the system names, or else the one that `wfdm.atomic` noted. Libraries
-    in Rust (safetensors) tell the number of the fault in their text only.
+    in Rust (safetensors) tell the number of the fault in their text only; others stumble over a
+    fault while they close a file, and raise something of their own on top of it.
     """
     found = _OF_RUST.search(str(error))
     number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    notes = getattr(error, "__notes__", [])
     if number not in FAULTS:
-        return None
-    where, notes = getattr(error, "filename", None), getattr(error, "__notes__", [])
+        below = error.__cause__ or error.__context__
+        if below is not None and not hasattr(below, "__notes__"):
+            for note in notes:
+                below.add_note(note)
+        return fault_of_machine(below) if below is not None else None
+    where = getattr(error, "filename", None)
     if notes and (not where or os.path.basename(where).startswith(TEMPORARY)):
         where = notes[0]
     place = f": {where}" if where else ""

@@ -159,8 +159,8 @@ LONG = ("train_compressor", "train_denoiser", "sample")  # killed in test_tiny_s
 
 def test_a_kill_at_any_file_of_a_short_stage_leaves_nothing_half_made(drill):
     for rule in drill.jobs:
-        if rule in POOLS + LONG:
-            continue
+        if rule in POOLS + LONG or len(drill.jobs[rule][1]) < 2:
+            continue  # one file is renamed, and there, or not
         wanted = drill.made(rule)
         drill.remove(rule)
         code, told, renamed = drill.run(rule)
