@@ -1,5 +1,6 @@
 """Writers on a disk that is really full: an error with the name of the file, nothing half made."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from wfdm.atomic import named
 from wfdm.config.compressors import HaarTransform
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import write_table
@@ -133,3 +135,17 @@ def test_a_cache_of_volumes_crashes_nothing(disk, volumes, room):
     plain = Volumes(volumes, SETTINGS, None, 0)
     again = Volumes(volumes, SETTINGS, disk / "cache", 100)
     assert all(np.array_equal(again[index], plain[index]) for index in range(6))
+
+
+def test_a_fault_is_found_below_what_a_library_raises_on_top_of_it():
+    """As zlib does when a PDF is closed on a full disk."""
+    with pytest.raises(ValueError) as raised:  # noqa: SIM117
+        with named("figure.pdf"):
+            try:
+                raise OSError(errno.ENOSPC, "write")
+            finally:
+                raise ValueError("inconsistent stream state")
+    assert fault_of_machine(raised.value) == (
+        f"{os.strerror(errno.ENOSPC)}: figure.pdf; free space and run again"
+    )
+    assert fault_of_machine(ValueError("any other")) is None
