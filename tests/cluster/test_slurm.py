@@ -35,7 +35,7 @@ def untrained(finished, tmp_path) -> Workflow:
 def train(workflow: Workflow, *options: str) -> subprocess.Popen:
     """Ask for the denoiser, on the cluster."""
     weights = os.path.relpath(workflow.results / DENOISER / "model.safetensors", workflow.folder)
-    return workflow.start(*options, weights, where=SLURM)
+    return workflow.start(weights, *options, where=SLURM)
 
 
 def until(happened: Callable[[], object], process: subprocess.Popen, seconds: float = 120) -> None:
