@@ -161,45 +161,11 @@ def test_two_that_begin_at_once_leave_what_one_would(drill):
         assert drill.made("encode") == wanted
 
 
-CUT = {  # rule that made it: which of its files, and who reads it
-    "split": ("splits.tsv", "train_denoiser"),
-    "index": ("scans.tsv", "coverage"),
-    "volumes": ("volumes.tsv", "mean_volumes"),
-    "preprocess": (".tsv", "volumes"),
-    "image_hash": (".npy", "near_duplicates"),
-    "encode": (".npy", "train_denoiser"),
-    "mean_volumes": (".safetensors", "floors"),
-    "sample": (".tsv", "samples"),
-    "samples": ("samples.tsv", "figure3"),
-    "features": (".safetensors", "synthesis"),
-    "latents": ("scale.json", "train_denoiser"),
-    "reconstruction": (".csv", "join"),
-    "train_compressor": ("model.safetensors", "encode"),
-}
-
-
 def cut(path: Path) -> bytes:
     """Leave the first half of a file; return the whole."""
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     return whole
-
-
-def test_what_was_cut_short_is_named_and_the_advice_mends_it(drill):
-    for rule, (ending, reader) in CUT.items():
-        path = next(path for path in drill.jobs[rule][1] if path.name.endswith(ending))
-        wanted = drill.made(reader)
-        if reader.startswith("train"):
-            drill.remove(reader)  # else it finds that it is done
-        whole = cut(path)
-        told = drill.refused(reader)
-        assert path.name in told, f"{rule}: {told}"
-        assert "remove it" in told or "again" in told, f"{rule}: {told}"
-        path.unlink()
-        drill.again(rule)
-        assert path.read_bytes() == whole, rule
-        drill.again(reader)
-        assert drill.made(reader) == wanted, reader
 
 
 def test_a_cut_latent_is_named_by_a_training(drill):
