@@ -6,6 +6,7 @@ nobody does, so jobs take locked cards in turn and two of them never share one.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import time
@@ -78,8 +79,6 @@ def take(cards: Sequence[str], number: int, folder: Path | None = None) -> list[
 
 def _lock(card: str, folder: Path | None) -> IO[str] | None:
     """Return the locked file of a card, or None where another process holds it."""
-    import fcntl
-
     path = (folder or Path(tempfile.gettempdir())) / f"wfdm-gpu-{card.replace('/', '_')}.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -46,20 +47,25 @@ def fault_of_machine(error: BaseException) -> str | None:
     in Rust (safetensors) tell the number of the fault in their text only; others stumble over a
     fault while they close a file, and raise something of their own on top of it.
     """
-    found = _OF_RUST.search(str(error))
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-    notes = getattr(error, "__notes__", [])
-    if number not in FAULTS:
-        below = error.__cause__ or error.__context__
-        if below is not None and not hasattr(below, "__notes__"):
-            for note in notes:
-                below.add_note(note)
-        return fault_of_machine(below) if below is not None else None
-    where = getattr(error, "filename", None)
-    if notes and (not where or os.path.basename(where).startswith(TEMPORARY)):
-        where = notes[0]
-    place = f": {where}" if where else ""
-    return f"{os.strerror(number)}{place}; {FAULTS[number]}"
+    notes: list[str] = []
+    for each in _layers(error):
+        notes = getattr(each, "__notes__", notes)
+        found = _OF_RUST.search(str(each))
+        number = each.errno if isinstance(each, OSError) else int(found[1]) if found else None
+        if number in FAULTS:
+            where = getattr(each, "filename", None)
+            if notes and (not where or os.path.basename(where).startswith(TEMPORARY)):
+                where = notes[0]
+            place = f": {where}" if where else ""
+            return f"{os.strerror(number)}{place}; {FAULTS[number]}"
+    return None
+
+
+def _layers(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those below that it was raised on top of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def one_line(text: str) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from wfdm.provenance.digests import digests
 from wfdm.provenance.records import Began, record_path, write
 from wfdm.provenance.roots import mark
@@ -94,3 +96,12 @@ def make() -> None:
     for each in STEPS:
         step(*each)
     mark(Path(ROOT), "study: small\n", {"study": "small"})
+
+
+def stand_in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the study in a checkout under `folder`, and let the test stand there."""
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    monkeypatch.chdir(checkout)
+    make()
+    return checkout

@@ -26,11 +26,7 @@ OF_TABLE = small.ARTEFACTS - 2  # all but the two of the figure
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A small study; the tests stand in its checkout."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    small.make()
-    return folder
+    return small.stand_in_it(tmp_path, monkeypatch)
 
 
 def problems(path: Path) -> list[str]:

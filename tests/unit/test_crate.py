@@ -30,10 +30,7 @@ BIOSCHEMAS = {  # where version 1.1 of the context differs from what the package
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A small study in a checkout; the tests stand there."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    small.make()
+    folder = small.stand_in_it(tmp_path, monkeypatch)
     for name in ("Snakefile", "workflow/rules/data.smk", "envs/constraints.txt", "LICENSE"):
         small.put(name)
     return folder

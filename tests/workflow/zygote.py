@@ -1,16 +1,13 @@
 """Runs `wfdm` commands, each in a child of one process that has imported what most of them need.
 
-So a command costs its own work only, and it can be killed where it hurts. A request is a line of
-JSON {"arguments": [...], "kill": n}: SIGKILL strikes when the n-th file is about to get its name,
-or, for n = 0, when all is done but the child has not ended; null: not at all. The answer is
-{"code": exit status, "told": what it printed, "renamed": how many files got their names}.
+So a command costs its own work only. A request is a line of JSON, its arguments; the answer is
+[exit status, what it printed].
 """
 
 import contextlib
 import json
 import os
 import pkgutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -33,12 +30,11 @@ class Zygote:
             env=environment,
         )
 
-    def run(self, arguments: list[str], kill: int | None = None) -> tuple[int, str, int]:
-        """Run one command; returns its exit status (negative: the signal), text, renamed files."""
-        request = {"arguments": arguments, "kill": kill}
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        answer = json.loads(self.process.stdout.readline())
-        return answer["code"], answer["told"], answer["renamed"]
+    def run(self, arguments: list[str]) -> tuple[int, str]:
+        """Run one command; returns its exit status and what it printed."""
+        print(json.dumps(arguments), file=self.process.stdin, flush=True)
+        code, told = json.loads(self.process.stdout.readline())
+        return code, told
 
     def close(self) -> None:
         """End it."""
@@ -46,20 +42,10 @@ class Zygote:
         self.process.wait()
 
 
-def child(arguments: list[str], kill: int | None, told: int, count: int) -> None:
+def child(arguments: list[str], told: int) -> None:
     """Run the command in this process, which ends with it."""
     for stream in (1, 2):
         os.dup2(told, stream)
-    rename, renamed = os.replace, 0
-
-    def counted(*given: object, **more: object) -> None:
-        nonlocal renamed
-        renamed += 1
-        if renamed == kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-        rename(*given, **more)
-
-    os.replace = counted
     sys.argv = ["wfdm", *arguments]
     code = 0
     try:
@@ -69,28 +55,20 @@ def child(arguments: list[str], kill: int | None, told: int, count: int) -> None
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-    if kill == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
     sys.stdout.flush()
-    os.write(count, str(renamed).encode())
     os._exit(code)
 
 
-def answer(request: dict) -> dict:
+def answer(arguments: list[str]) -> tuple[int, str]:
     """Run one request in a child, and wait for it."""
-    reading, writing = os.pipe()
     with tempfile.TemporaryFile() as told:
         number = os.fork()
         if number == 0:
-            child(request["arguments"], request["kill"], told.fileno(), writing)
-        os.close(writing)
+            child(arguments, told.fileno())
         _, status = os.waitpid(number, 0)
-        renamed = os.read(reading, 20)
-        os.close(reading)
         told.seek(0)
         text = told.read().decode(errors="replace")
-    code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "told": text, "renamed": int(renamed or 0)}
+    return os.waitstatus_to_exitcode(status), text
 
 
 def import_all() -> None:

@@ -44,7 +44,8 @@ rule train_compressor:
     message:
         "Train compressor {wildcards.compressor}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm train-compressor --settings {params.settings:q} --volumes {input.volumes:q} "
+        "WFDM_GPUS={resources.gpu} wfdm train-compressor --settings {params.settings:q} "
+        "--volumes {input.volumes:q} "
         "--splits {input.splits:q} {params.weights} --threads {threads} "
         "--workers $(( {threads} > 2 ? {threads} - 2 : 0 )) --cache {params.cache:q} "
         "--cache-mb {resources.cache_mb} "
@@ -74,7 +75,8 @@ rule encode:
     message:
         "Encode shard {wildcards.shard} with {wildcards.compressor}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm encode --settings {params.settings:q} --compressor {input.model:q} "
+        "WFDM_GPUS={resources.gpu} wfdm encode --settings {params.settings:q} "
+        "--compressor {input.model:q} "
         "--volumes {input.volumes:q} --shard {wildcards.shard} --shards {params.shards} "
         "--threads {threads} --out {output.latents:q} 2>&1 | tee {log:q}"
 

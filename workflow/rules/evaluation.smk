@@ -60,7 +60,8 @@ rule floors:
     message:
         "Score the mean volumes on shard {wildcards.shard} of the test split"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm floors --settings {params.settings:q} --means {input.means:q} "
+        "WFDM_GPUS={resources.gpu} wfdm floors --settings {params.settings:q} "
+        "--means {input.means:q} "
         "--volumes {input.volumes:q} --splits {input.splits:q} {params.lpips} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
@@ -93,7 +94,8 @@ rule reconstruction:
     message:
         "Reconstruct shard {wildcards.shard} of the test split with {wildcards.compressor}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm reconstruction --settings {params.settings:q} --compressor {input.model:q} "
+        "WFDM_GPUS={resources.gpu} wfdm reconstruction --settings {params.settings:q} "
+        "--compressor {input.model:q} "
         "--volumes {input.volumes:q} --splits {input.splits:q} {params.lpips} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
@@ -186,7 +188,8 @@ rule diversity:
     message:
         "Compare pairs of samples of {wildcards.generator}, shard {wildcards.shard}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm diversity --settings {params.settings:q} --samples {input.samples:q} "
+        "WFDM_GPUS={resources.gpu} wfdm diversity --settings {params.settings:q} "
+        "--samples {input.samples:q} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.pairs:q} 2>&1 | tee {log:q}"
 

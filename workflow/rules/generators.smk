@@ -39,7 +39,8 @@ rule train_denoiser:
     message:
         "Train denoiser {wildcards.denoiser}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm train-denoiser --settings {params.settings:q} --latents {input.latents:q} "
+        "WFDM_GPUS={resources.gpu} wfdm train-denoiser --settings {params.settings:q} "
+        "--latents {input.latents:q} "
         "--scans {input.scans:q} --splits {input.splits:q} "
         "--statistics {input.statistics:q} --threads {threads} "
         "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
@@ -72,7 +73,8 @@ rule sample:
     message:
         "Sample shard {wildcards.shard} from {wildcards.generator}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm sample-test --settings {params.settings:q} --source {input.source:q} "
+        "WFDM_GPUS={resources.gpu} wfdm sample-test --settings {params.settings:q} "
+        "--source {input.source:q} "
         "--scans {input.scans:q} --splits {input.splits:q} --volumes {input.volumes:q} "
         "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
         "--out {output.samples:q} 2>&1 | tee {log:q}"

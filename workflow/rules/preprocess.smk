@@ -39,7 +39,8 @@ rule preprocess:
     message:
         "Preprocess the sessions of shard {wildcards.shard}"
     shell:
-        "WFDM_GPUS={resources.gpu} wfdm preprocess --settings {params.settings:q} --scans {input.scans:q} "
+        "WFDM_GPUS={resources.gpu} wfdm preprocess --settings {params.settings:q} "
+        "--scans {input.scans:q} "
         "--exclusions {params.exclusions:q} --shard {wildcards.shard} --shards {params.shards} "
         "--processes {threads} --atlas {input.atlas:q} --atlas-head {input.head:q} "
         "{params.weights} --root {params.root:q} --logs {params.logs:q} --out {output.table:q} "

@@ -47,7 +47,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; bad input, or a full disk, ends in one line and exit status 1."""
+    """Run the command line; bad input, or a full disk, ends in one line and a status of its own."""
     try:
         app()
     except UserError as error:

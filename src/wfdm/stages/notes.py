@@ -23,7 +23,7 @@ STAGES = {
     "table4": (
         *COMPRESSED,
         *("encode", "latents", "train_denoiser", "sample_test"),
-        *("mean_volumes", "features", "diversity", "synthesis"),
+        *("features", "diversity", "synthesis"),
     ),
 }
 """the stages that a table's numbers come from"""
