@@ -74,5 +74,7 @@ def _metadata(age: float | None, sex: str | None, fields: list[str]) -> dict[str
     for name, value in metadata.items():
         if name not in known:
             raise UserError(f"no metadata field '{name}'; there is {', '.join(known)}")
-        canonical(known[name], value, "what is asked for")
+        # What is asked for is of no person, so the message may tell it.
+        shown = value if known[name].kind == "numeric" else f"'{value}'"
+        canonical(known[name], value, f"{name} is {shown}")
     return metadata
