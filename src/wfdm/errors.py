@@ -25,7 +25,7 @@ def damaged(path: Path | str, error: Exception) -> UserError:
     return UserError(f"{path}: cut short or damaged ({error}): remove it and run again")
 
 
-TEMPORARY = (".partial-", ".lock-")  # how the names of our files begin that do not stay
+TEMPORARY = (".partial-", ".lock-")  # begin names of files of a job at work, or killed
 _RIGHTS = "give this user the right to it, or name another folder, and run again"
 FAULTS = {
     errno.ENOSPC: "free space and run again",

@@ -70,6 +70,8 @@ UNRECORDED = (
     f"{ROOT}/compressors/c/tensorboard/events.1",
     f"{ROOT}/report.html",
     f"{ROOT}/latents/c/.partial-1-shard.npy",
+    f"{ROOT}/latents/c/.partial-2-index.tsv.prov.json",
+    f"{ROOT}/preprocessed/A/sub-1/anat/.lock-sub-1_desc-preproc.prov.json",
 )
 ARTEFACTS = sum(len(outputs) for _, _, outputs, _ in STEPS)
 

@@ -165,7 +165,7 @@ class Study:
 
     def times(self) -> dict[str, int]:
         """When the record of each session was written."""
-        found = self.results.glob("A/**/*.prov.json")
+        found = self.results.glob("A/**/sub-*.prov.json")  # and no lock of a killed job
         return {path.name.split("_")[0]: path.stat().st_mtime_ns for path in found}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wfdm.errors import TEMPORARY
 from wfdm.provenance.records import SUFFIX
 from wfdm.provenance.roots import MARKER, Root
 from wfdm.provenance.seal import seal_of
@@ -85,7 +86,7 @@ class Index:
         for _, path in self.files(root.path):
             if not root.holds(path):
                 self.outside.add(path)
-            if path.endswith(SUFFIX):
+            if path.endswith(SUFFIX) and not os.path.basename(path).startswith(TEMPORARY):
                 self._add(path)
 
     def files(self, folder: str) -> Iterator[tuple[str, str]]:

@@ -237,5 +237,5 @@ def find_record(artefact: Path) -> Path | None:
         return None
     if beside.is_file():
         return beside
-    records = sorted(artefact.parent.glob(f"*{SUFFIX}"))
+    records = sorted(artefact.parent.glob(f"[!.]*{SUFFIX}"))  # no temporary ones
     return next((each for each in records if str(artefact) in read(each)["outputs"]), None)

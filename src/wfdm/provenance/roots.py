@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wfdm.atomic import write_text
-from wfdm.errors import UserError
+from wfdm.errors import TEMPORARY, UserError
 from wfdm.provenance.digests import digests
 from wfdm.provenance.records import SUFFIX, Began, read, record_path, write
 from wfdm.provenance.seal import seal_of
@@ -25,7 +25,6 @@ TRAINED = ("compressors", "denoisers")
 RESUMABLE = ("last", "tensorboard")  # of a training's folder: it goes on from these, or shows them
 OTHERS = ("README.md", "report.html", "report.zip")  # in the root itself
 LEFT = (".snakemake_timestamp", ".gitignore")  # Snakemake and DVC write these
-PASSING = (".partial-", ".lock-")  # files of a job at work, or of one that was killed
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Root:
         if not self.holds(path):
             return True
         *folders, name = path[len(self.path) + 1 :].split(os.sep)
-        if name in LEFT or name.startswith(PASSING) or (not folders and name in OTHERS):
+        if name in LEFT or name.startswith(TEMPORARY) or (not folders and name in OTHERS):
             return False
         training = len(folders) > 2 and folders[0] in TRAINED and folders[2] in RESUMABLE
         return not training and (not folders or folders[0] not in BESIDE)
