@@ -14,7 +14,7 @@ ifneq ($(shell command -v flock),)
   DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
 endif
 
-.PHONY: help demo report test lint audit format document clean
+.PHONY: help demo report test cluster lint audit format document clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -31,6 +31,9 @@ report: demo ## the demo's report, one HTML file, after the demo itself
 
 test: .venv/dev ## all tests
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
+
+cluster: .venv/dev ## the tests on a SLURM of one node that they start, the whole tiny study among them
+	$(BIN)/python -m pytest tests/cluster -m 'long or not long'
 
 lint: .venv/dev ## formatting, rules, types; tells of vulnerable packages
 	$(BIN)/ruff check .

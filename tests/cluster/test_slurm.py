@@ -79,6 +79,7 @@ def starts_again(job: str, process: subprocess.Popen) -> None:
     subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
 
 
+@pytest.mark.long
 def test_the_study_comes_out_as_on_one_machine(cluster, made, tmp_path):
     workflow = made.twin(tmp_path)
     shutil.rmtree(workflow.results)
