@@ -1,5 +1,6 @@
 """A cohort small enough to train stage B on within a test: shared by its test files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.config.denoisers import DenoiserTraining, RectifiedFlowSettings, UNetSettings
+from wfdm.config.denoisers import DenoiserTraining, LatentKind, RectifiedFlowSettings, UNetSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.paths import scan_id
@@ -94,9 +95,15 @@ def training_task(**changes: object) -> Task:
     )
 
 
-def train(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes: object) -> Path:
-    """Train a denoiser on the cohort's latents; return its folder."""
+def train(
+    folder: Path,
+    out: Path,
+    scans: pd.DataFrame | None = None,
+    latents: LatentKind = "scale",
+    **changes: object,
+) -> Path:
+    """Train a denoiser on a folder of the cohort's latents; return the denoiser's folder."""
     scans = cohort() if scans is None else scans
-    task = training_task(**changes)
-    train_denoiser(task, latents, scans, STATISTICS, out, 1, 0, "identity")
+    task = replace(training_task(**changes), latents=latents)
+    train_denoiser(task, folder, scans, STATISTICS, out, 1, 0, "identity")
     return out

@@ -20,7 +20,8 @@ from wfdm.latents.cache import Latents
 from wfdm.models.denoisers.folder import load, read_config
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import ema
-from wfdm.training.denoiser import BalancedDraws, StageB, balanced_weights, train_denoiser
+from wfdm.training.conditioned import BalancedDraws, balanced_weights
+from wfdm.training.denoiser import StageB, train_denoiser
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 
@@ -57,10 +58,10 @@ def test_draws_follow_the_weights() -> None:
     class Numbers:
         conditions = SimpleNamespace(modality=torch.tensor([0] * 8 + [1] * 2))
 
-        def item(self, index: int) -> int:
+        def item(self, index: int, deviations: object) -> int:
             return index
 
-    draws = BalancedDraws(Numbers(), balance=1.0)  # type: ignore[arg-type]
+    draws = BalancedDraws(Numbers(), 1.0, "mean")  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     counts = np.bincount([draws.draw(rng) for _ in range(4000)], minlength=10) / 4000
     np.testing.assert_allclose(counts, [1 / 16] * 8 + [1 / 4] * 2, atol=0.025)

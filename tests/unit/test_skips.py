@@ -35,6 +35,7 @@ class Parabola:
         kind = torch.optim.Adam if adam else torch.optim.SGD
         self.optimizers = {"model": kind(model.parameters(), lr=LR)}
         self.exported, self.data, self.batch_size, self.validation_size = "model", self, 1, 1
+        self.columns = ["val_loss"]
         self.spoil, self.bad = spoil, bad
 
     def schedule(self, step):
@@ -52,7 +53,7 @@ class Parabola:
         return {"loss": loss}
 
     def validate(self, run, index):
-        return float(self.modules["model"].weight.sub(GOAL).abs())
+        return {"val_loss": float(self.modules["model"].weight.sub(GOAL).abs())}
 
     @property
     def weight(self) -> float:

@@ -28,7 +28,7 @@ class Line:
         self.modules = {"model": net, "average": average}
         self.optimizers = {"model": torch.optim.Adam(net.parameters(), lr=lr)}
         self.exported, self.data, self.batch_size = "model", self, 4
-        self.validation_size, self.pause = 5, pause
+        self.validation_size, self.columns, self.pause = 5, ["val_loss"], pause
         self.rates: list[float] = []
 
     def schedule(self, step: int) -> float:
@@ -53,7 +53,7 @@ class Line:
     def validate(self, run, index):
         x = torch.full((1, 3), index / 5)
         with torch.no_grad():
-            return float((self.modules["model"](x) - x.sum()).square())
+            return {"val_loss": float((self.modules["model"](x) - x.sum()).square())}
 
 
 def plan(folder: Path, **changes) -> Plan:
@@ -84,7 +84,7 @@ def test_it_learns_and_tells_its_history(undisturbed):
 def test_the_exported_weights_are_those_of_the_best_validation(undisturbed):
     judged = Line()
     judged.modules["model"].load_state_dict(load_file(undisturbed / "model.safetensors"))
-    loss = sum(judged.validate(None, index) for index in range(5)) / 5
+    loss = sum(judged.validate(None, index)["val_loss"] for index in range(5)) / 5
     rows = (undisturbed / "history.csv").read_text().splitlines()[1:]
     assert loss == pytest.approx(min(float(row.split(",")[2]) for row in rows), rel=1e-5)
 

@@ -13,7 +13,7 @@ from wfdm.data.metadata import encode, load_schema
 from wfdm.errors import UserError
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
-from wfdm.models.denoisers.unet import Denoiser
+from wfdm.models.denoisers.unet import Denoiser, fold, unfold
 
 SMALL = UNetSettings(
     channels=(8, 16, 16),
@@ -127,6 +127,15 @@ def test_every_condition_moves_the_velocity(changed: str) -> None:
     with torch.no_grad():
         moved = denoiser(z, TIMES, given) - denoiser(z, times, other)
     assert moved.abs().max() > 1e-4
+
+
+def test_folding_is_the_unshuffle_of_voxels() -> None:
+    z = torch.randn(2, 3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    folded = fold(z, 2)
+    assert folded.shape == (2, 24, 2, 3, 4)
+    assert torch.equal(folded[1, 8 + 4 + 1, 1, 2, 3], z[1, 1, 3, 4, 7])  # channel 1, cube (1, 0, 1)
+    assert torch.equal(unfold(folded, 2), z)
+    assert torch.equal(fold(z, 1), z)
 
 
 def test_items_of_a_batch_do_not_mix() -> None:

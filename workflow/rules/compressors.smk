@@ -85,11 +85,13 @@ rule latents:
     input:
         shards=every_shard("latents/{compressor}", ".npy"),
         rows=every_shard("latents/{compressor}", ".tsv"),
+        volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
         model=results("compressors/{compressor}/model.safetensors"),
     output:
         index=results("latents/{compressor}/index.tsv"),
         scale=results("latents/{compressor}/scale.json"),
+        moments=results("latents/{compressor}/moments.safetensors"),
     log:
         results("logs/latents/{compressor}.log"),
     benchmark:
@@ -106,5 +108,5 @@ rule latents:
         "Index the latents of {wildcards.compressor}; scale factor from the training split"
     shell:
         "wfdm latents --settings {params.settings:q} --compressor {input.model:q} "
-        "--shards {params.shards} --splits {input.splits:q} --out {output.index:q} "
-        "2>&1 | tee {log:q}"
+        "--shards {params.shards} --volumes {input.volumes:q} --splits {input.splits:q} "
+        "--out {output.index:q} 2>&1 | tee {log:q}"

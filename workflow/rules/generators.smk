@@ -9,6 +9,7 @@ rule train_denoiser:
     input:
         latents=latents_of("scale.json"),
         index=latents_of("index.tsv"),
+        moments=latents_of("moments.safetensors"),
         scans=results("data/scans.tsv"),
         splits=results("data/splits.tsv"),
         statistics=results("data/metadata_statistics.json"),
@@ -16,6 +17,7 @@ rule train_denoiser:
     output:
         model=results("denoisers/{denoiser}/model.safetensors"),
         config=results("denoisers/{denoiser}/config.json"),
+        standard=results("denoisers/{denoiser}/standard.safetensors"),
         history=results("denoisers/{denoiser}/history.csv"),
     log:
         results("logs/train_denoiser/{denoiser}.log"),

@@ -13,6 +13,8 @@ from wfdm.config.training import (
     ValidateEvery,
 )
 
+LatentKind = Literal["scale", "per-channel", "centred", "standardised"]
+
 
 class UNetSettings(Section):
     """The conditional 3D U-Net (paper, 2.5.4-2.5.5)."""
@@ -27,6 +29,11 @@ class UNetSettings(Section):
     )
     head_channels: Positive = Field(32, description="channels of one attention head; MAISI's")
     res_blocks: Positive = Field(2, description="authors' code, each level")
+    patch: Positive = Field(
+        1,
+        description="our choice: cubes of so many voxels a side are folded into channels, which "
+        "spares a CPU the thin layers at full size; 1, as the authors': none are",
+    )
     norm_groups: Positive = Field(32, description="authors' code")
     metadata_width: Positive = Field(
         256, description="our choice: width of e_meta, the modality embedding's of MAISI"
@@ -51,7 +58,7 @@ class UNetSettings(Section):
     @property
     def divisor(self) -> int:
         """Number that each side of a latent must be a multiple of."""
-        return 2 ** (len(self.channels) - 1)
+        return self.patch * 2 ** (len(self.channels) - 1)
 
 
 class RectifiedFlowSettings(Section):
@@ -96,6 +103,14 @@ class DenoiserSettings(Section):
     """One trained denoiser: whose latents, which network, which process, how trained."""
 
     compressor: str = Field(description="name of the compressor whose latents it models")
+    latents: LatentKind = Field(
+        "scale",
+        description="authors' code: scaled alone; per-channel: to mean 0 and deviation 1; centred: "
+        "less the training mean of the modality, to deviation 1; standardised: so at every voxel",
+    )
+    posterior: Literal["mean", "sample"] = Field(
+        "mean", description="authors' code; sample: drawn anew at every training step"
+    )
     network: UNetSettings = UNetSettings()
     process: RectifiedFlowSettings = RectifiedFlowSettings()
     training: DenoiserTraining = DenoiserTraining()

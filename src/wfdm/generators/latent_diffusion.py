@@ -20,6 +20,8 @@ from wfdm.generators.latents import decode, start_noise
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
+from wfdm.latents.standard import FILE as STANDARD
+from wfdm.latents.standard import Standard
 from wfdm.models.compressors.base import Compressor
 from wfdm.models.denoisers import folder as denoisers
 from wfdm.models.denoisers.conditions import Conditions
@@ -41,6 +43,7 @@ class LatentDiffusion:
         name: of the denoiser; part of the noise's seed.
         modalities: those that it was trained on.
         space: scale and shape of its latents.
+        standard: how the denoiser sees them, on `device`.
         compressor: frozen, on `device`.
         denoiser: frozen, on `device`.
         process: settings of the process that it was trained for.
@@ -54,6 +57,7 @@ class LatentDiffusion:
     name: str
     modalities: tuple[Modality, ...]
     space: LatentSpace
+    standard: Standard
     compressor: Compressor
     denoiser: Denoiser
     process: RectifiedFlowSettings
@@ -103,7 +107,8 @@ class LatentDiffusion:
 
         times = process.sampling_times(self.steps, self.space.shape, self.process)
         start = noise.to(self.device)[None].repeat_interleave(copies, 0)
-        return SAMPLERS[self.sampler](velocity, start, times)[0]
+        made = SAMPLERS[self.sampler](velocity, start, times)
+        return self.standard.scaled(made, told.modality)[0]
 
 
 def load(
@@ -125,11 +130,15 @@ def load(
     denoiser, config = denoisers.load(folder)
     space = LatentSpace.from_dict(config["latent_space"], folder)
     device = accelerator()
-    digests = {"compressor": space.compressor_sha256}
+    digests = {
+        "compressor": space.compressor_sha256,
+        "standard": sha256_of(folder / STANDARD),
+    }
     return LatentDiffusion(
         name=config["name"],
         modalities=config["modalities"],
         space=space,
+        standard=Standard.read(folder).to(device),
         compressor=load_compressor(space).to(device),
         denoiser=denoiser.to(device),
         process=config["process"],

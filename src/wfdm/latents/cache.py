@@ -2,11 +2,13 @@
 
 `shard-0000-of-0064.npy` is a float16 array (n, 2, C, d, h, w), posterior mean and standard
 deviation, and `shard-0000-of-0064.tsv` (scan_id, row) its key. `index.tsv` (scan_id, shard, row)
-joins the shards; `scale.json` describes the latent space. Nothing here holds the cohort in memory.
+joins the shards; `scale.json` describes the latent space, `moments.safetensors` the training split.
+Nothing here holds the cohort in memory.
 """
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from wfdm.atomic import write_text
 from wfdm.data.shards import shard_name, shard_path
 from wfdm.data.table import read_table, write_table
 from wfdm.errors import UserError
+from wfdm.latents.moments import moments
 from wfdm.latents.space import LatentSpace, read_space
 from wfdm.provenance.digests import sha256_of
 
@@ -23,17 +26,17 @@ from wfdm.provenance.digests import sha256_of
 def merge(
     folder: Path,
     shards: int,
-    splits: pd.DataFrame,
+    scans: pd.DataFrame,
     compressor: Path,
     volume_shape: tuple[int, int, int],
     spacing: float,
 ) -> LatentSpace:
-    """Join the shards: write index.tsv and scale.json, and return what the latter holds.
+    """Join the shards: write index.tsv, scale.json and moments; return what scale.json holds.
 
     Args:
         folder: holds every shard of `encode_shard`.
         shards: number of parts.
-        splits: scan_id and split of each scan.
+        scans: scan_id, modality and split of each scan.
         compressor: folder of the compressor that encoded.
         volume_shape: voxels of a decoded volume.
         spacing: of the volumes, in mm.
@@ -48,36 +51,45 @@ def merge(
         for shard in range(shards)
     ]
     index = pd.concat(tables)[["scan_id", "shard", "row"]].sort_values("scan_id")
-    split_of = dict(zip(splits["scan_id"], splits["split"], strict=True))
-    training = index[index["scan_id"].map(split_of) == "train"]
+    known = scans.set_index("scan_id")
+    training = index[index["scan_id"].map(known["split"]) == "train"]
     if training.empty:
         raise UserError(f"{folder}: no latent belongs to the training split: encode its scans")
-    scale, shape = _scale(folder, training)
+    modality = training["scan_id"].map(known["modality"])
+    first = _open(folder, str(training["shard"].iloc[0]))
+    squares: list[float] = []
+    found = moments(_means(folder, training.assign(modality=modality), squares), first.shape[2:])
     space = LatentSpace(
-        scale, shape, volume_shape, spacing, str(compressor),
-        sha256_of(compressor / "model.safetensors"),
+        _scale(folder, squares, found.within.size), first.shape[2:], volume_shape, spacing,
+        str(compressor), sha256_of(compressor / "model.safetensors"),
     )  # fmt: skip
+    found.write(folder)
     write_table(index, folder / "index.tsv")
     write_text(folder / "scale.json", json.dumps(space.as_dict(folder), indent=1) + "\n")
     return space
 
 
-def _scale(folder: Path, training: pd.DataFrame) -> tuple[float, tuple[int, int, int, int]]:
-    """Return s_z = 1 / RMS of the means (2.5.3), summed in float64, and the latent's shape.
+def _means(
+    folder: Path, rows: pd.DataFrame, squares: list[float]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield modality and posterior mean of each row, and add the sum of its squares."""
+    arrays = {shard: _open(folder, shard) for shard in rows["shard"].unique()}
+    for shard, row, modality in zip(rows["shard"], rows["row"], rows["modality"], strict=True):
+        mean = arrays[shard][int(row), 0]
+        squares.append(float(np.sum(np.square(mean, dtype=np.float64))))
+        yield modality, mean
+
+
+def _scale(folder: Path, squares: list[float], numbers: int) -> float:
+    """Return s_z = 1 / RMS of the means (2.5.3), whose sums of squares are given.
 
     The RMS is about zero, as in the authors' export: no mean is subtracted before diffusion, so
     this is what gives the scaled latent a unit second moment, as the noise has.
     """
-    squares, count = [], 0
-    for shard, rows in training.groupby("shard")["row"]:
-        array = _open(folder, str(shard))
-        for row in rows.astype(int).sort_values():
-            squares.append(float(np.sum(np.square(array[row, 0], dtype=np.float64))))
-            count += array[row, 0].size
     total = math.fsum(squares)  # exact: the order of scans and shards does not matter
     if not total > 0:
         raise UserError(f"{folder}: every latent is zero: the compressor has not learned anything")
-    return 1 / math.sqrt(total / count), array.shape[2:]
+    return 1 / math.sqrt(total / (len(squares) * numbers))
 
 
 def _open(folder: Path, shard: str) -> np.ndarray:
@@ -110,8 +122,12 @@ class Latents:
         """Whether the scan has been encoded."""
         return scan_id in self.places
 
-    def scaled_mean(self, scan_id: str) -> np.ndarray:
-        """Return z_0 = s_z * posterior mean, float32 (C, d, h, w) (paper, 2.5.3)."""
+    def scaled(self, scan_id: str) -> np.ndarray:
+        """Return s_z times the posterior's mean and deviation, float32 (2, C, d, h, w) (2.5.3)."""
         shard, row = self.places[scan_id]
         array = _open(self.folder, shard)
-        return array[row, 0].astype(np.float32) * np.float32(self.space.scale)
+        return array[row].astype(np.float32) * np.float32(self.space.scale)
+
+    def scaled_mean(self, scan_id: str) -> np.ndarray:
+        """Return z_0 = s_z * posterior mean, float32 (C, d, h, w) (paper, 2.5.3)."""
+        return self.scaled(scan_id)[0]

@@ -48,6 +48,12 @@ def predicted(output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowS
     return output + (1 - 2 * t) / ((1 - t) ** 2 + t**2) * noisy
 
 
+def clean(output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
+    """Return the data that a network's `output` stands for: x_0 = x_t + t v."""
+    velocity = predicted(output, noisy, t, settings)
+    return noisy + t.reshape(-1, *[1] * (noisy.dim() - 1)) * velocity
+
+
 def training_times(
     uniform: Tensor, latent_shape: tuple[int, ...], settings: RectifiedFlowSettings
 ) -> Tensor:

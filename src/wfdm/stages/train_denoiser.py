@@ -26,6 +26,8 @@ Settings = reads(
     "denoisers.{denoiser}.network",
     "denoisers.{denoiser}.process",
     "denoisers.{denoiser}.training",
+    "denoisers.{denoiser}.latents",
+    "denoisers.{denoiser}.posterior",
 )
 
 
@@ -44,12 +46,13 @@ def run(
     from wfdm.data.metadata import load_schema, read_statistics
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, with_split
+    from wfdm.latents import moments, standard
     from wfdm.models.denoisers.folder import fields_of
     from wfdm.training.denoiser import Task, train_denoiser
 
-    index = latents.with_name("index.tsv")
+    index, means = latents.with_name("index.tsv"), latents.with_name(moments.FILE)
     start = weights_of(from_ or settings.training.start_from)
-    inputs = [latents, index, scans, splits, statistics, *filter(None, [start])]
+    inputs = [latents, index, means, scans, splits, statistics, *filter(None, [start])]
     implementations = [settings.network.implementation, settings.process.implementation]
     task = Task(
         name=settings.denoiser,
@@ -57,6 +60,8 @@ def run(
         network=settings.network,
         process=settings.process,
         training=settings.training,
+        latents=settings.latents,
+        posterior=settings.posterior,
     )
     with recorded("train-denoiser", out, settings, inputs, implementations) as record:
         # A part of the settings that has a file of its own.
@@ -74,4 +79,5 @@ def run(
             record.identity,
             start,
         )
-        record.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]
+        beside = ("config.json", standard.FILE, "history.csv")
+        record.outputs = [out, *map(out.with_name, beside)]

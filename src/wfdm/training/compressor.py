@@ -157,7 +157,7 @@ class StageA:
         )
         chosen = _to_validate(volumes, task.seed, settings.validation_scans)
         self.validation = Volumes(chosen, task.volume, files.cache, files.cache_mb)
-        self.validation_size = len(self.validation)
+        self.validation_size, self.columns = len(self.validation), ["val_loss"]
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Minimise L_VAE over the autoencoder, then L_D over the discriminator."""
@@ -189,7 +189,7 @@ class StageA:
         adversarial = ["adversarial", "discriminator"] if "discriminator" in self.modules else []
         return ["perceptual", *adversarial] if self.perceptual is not None else adversarial
 
-    def validate(self, run: Run, index: int) -> float:
+    def validate(self, run: Run, index: int) -> dict[str, float]:
         """Return L1 plus weighted perceptual loss of a whole volume's mean reconstruction."""
         volume = torch.from_numpy(self.validation[index].astype(np.float32))
         real = volume[None].to(run.fabric.device)
@@ -199,7 +199,7 @@ class StageA:
         if self.perceptual is not None:
             distance = self.perceptual.to(real.device)(real, fake.float())
             loss = loss + self.settings.perceptual.weight * distance
-        return float(loss)
+        return {"val_loss": float(loss)}
 
     def _fool(self, run: Run, fake: Tensor) -> Tensor:
         """Return L_adv^G; the bare discriminator, since only the autoencoder is updated by it."""

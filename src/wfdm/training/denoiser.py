@@ -6,27 +6,36 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from wfdm.config.denoisers import DenoiserTraining, RectifiedFlowSettings, UNetSettings
+from wfdm.config.denoisers import (
+    DenoiserTraining,
+    LatentKind,
+    RectifiedFlowSettings,
+    UNetSettings,
+)
 from wfdm.data.metadata import Statistics
-from wfdm.data.table import MODALITIES, rows_of
+from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
+from wfdm.latents.moments import Moments
+from wfdm.latents.standard import Standard
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training import ema
+from wfdm.training.conditioned import BalancedDraws, Conditioned
 from wfdm.training.learning_rates import polynomial
 from wfdm.training.loop import Batch, Draws, Plan, Run, train
 
+TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""where the history tells the error of the predicted latent"""
 LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss}
 
 
@@ -40,6 +49,8 @@ class Task:
         network: its architecture.
         process: between data and noise.
         training: how it is trained.
+        latents: how they are moved and divided (`wfdm.latents.standard`).
+        posterior: whether training draws latents from their posteriors.
     """
 
     name: str
@@ -47,6 +58,8 @@ class Task:
     network: UNetSettings
     process: RectifiedFlowSettings
     training: DenoiserTraining
+    latents: LatentKind = "scale"
+    posterior: Literal["mean", "sample"] = "mean"
 
 
 def train_denoiser(
@@ -67,7 +80,8 @@ def train_denoiser(
         latents: folder of the latent cache.
         scans: scan_id, modality, split and the 25 metadata fields of every scan.
         statistics: mean and standard deviation of the numeric fields.
-        out: receives model.safetensors (EMA weights), config.json, history.csv, last/.
+        out: receives model.safetensors (EMA weights), config.json, standard.safetensors,
+            history.csv, last/.
         threads: CPU threads.
         workers: loader processes.
         identity: digest of settings, inputs and code; see `wfdm.training.loop`.
@@ -80,7 +94,10 @@ def train_denoiser(
         UserError: settings and latents do not fit, a split is empty, or training diverges.
     """
     cache = Latents(latents)
-    objective = StageB(task, cache, scans, statistics)
+    standard = Standard.of(task.latents, Moments.read(latents), cache.space.scale)
+    objective = StageB(task, cache, standard, scans, statistics)
+    for loadable in (out, out / "last"):
+        standard.write(loadable)
 
     def config(where: Path) -> str:
         return folder.config_text(
@@ -108,56 +125,6 @@ def train_denoiser(
     return train(objective, plan)
 
 
-def balanced_weights(modalities: np.ndarray, balance: float) -> np.ndarray:
-    """Return each scan's chance to be drawn: 1 / count(modality) ** balance, normalised.
-
-    Args:
-        modalities: (n,) integer modality of each scan.
-        balance: 0 draws scans alike, 1 draws modalities alike (paper, 2.5.6; authors' code).
-    """
-    weights = 1 / np.bincount(modalities)[modalities] ** balance
-    return weights / weights.sum()
-
-
-@dataclass(frozen=True)
-class Conditioned:
-    """Latents with their conditions c (paper, equation 3)."""
-
-    cache: Latents
-    scan_ids: list[str]
-    modalities: list[str]
-    conditions: Conditions
-
-    @classmethod
-    def of(cls, cache: Latents, scans: pd.DataFrame, statistics: Statistics) -> "Conditioned":
-        """Encode the conditions of `scans` once. Raises UserError for a scan without latent."""
-        lost = [scan_id for scan_id in scans["scan_id"] if scan_id not in cache]
-        if lost:
-            raise UserError(f"{cache.folder}: no latent of {lost[0]} and {len(lost) - 1} more")
-        modalities = list(scans["modality"])
-        conditions = Conditions.of(modalities, rows_of(scans), statistics)
-        return cls(cache, list(scans["scan_id"]), modalities, conditions)
-
-    def item(self, index: int) -> Batch:
-        """Return one scan's scaled latent and conditions, without a batch axis."""
-        z = torch.from_numpy(self.cache.scaled_mean(self.scan_ids[index]))
-        return {"z": z, **self.conditions[index].as_dict()}
-
-
-class BalancedDraws:
-    """Draw training scans so that rare modalities are seen (paper, 2.5.6)."""
-
-    def __init__(self, scans: Conditioned, balance: float) -> None:
-        self.scans = scans
-        numbers = scans.conditions.modality.numpy()
-        self.cumulative = np.cumsum(balanced_weights(numbers, balance))
-
-    def draw(self, rng: np.random.Generator) -> Batch:
-        """Return one item."""
-        place = np.searchsorted(self.cumulative, rng.random(), side="right")
-        return self.scans.item(min(int(place), len(self.cumulative) - 1))
-
-
 class StageB:
     """The objective of 2.5.4: the denoiser predicts the process's target, and is averaged.
 
@@ -168,15 +135,22 @@ class StageB:
     exported = "ema"
 
     def __init__(
-        self, task: Task, cache: Latents, scans: pd.DataFrame, statistics: Statistics
+        self,
+        task: Task,
+        cache: Latents,
+        standard: Standard,
+        scans: pd.DataFrame,
+        statistics: Statistics,
     ) -> None:
         training = task.training
         self.task, self.latent_shape = task, cache.space.shape
+        self.standard = standard
         self.process: Any = import_module(task.process.implementation)
         self.loss = LOSSES[training.loss]
         fit, judge = (_of_split(scans, split) for split in ("train", "validation"))
         self.modalities = [name for name in MODALITIES if name in set(fit["modality"])]
-        self.data: Draws = BalancedDraws(Conditioned.of(cache, fit, statistics), training.balance)
+        drawn = Conditioned.of(cache, fit, statistics)
+        self.data: Draws = BalancedDraws(drawn, training.balance, task.posterior)
         order = generator_for(task.seed, "validation", task.name).permutation(len(judge))
         chosen = judge.iloc[order[: training.validation_scans]]
         self.judged = Conditioned.of(cache, chosen, statistics)
@@ -188,6 +162,10 @@ class StageB:
         self.optimizers: Mapping[str, Optimizer] = {"model": adam}
         self.batch_size = training.batch_size
         self.validation_size = len(chosen)
+        own = [f"val_loss_{name}" for name in MODALITIES if name in self.judged.modalities]
+        swapped = ["val_other_modality", "val_other_metadata"]
+        errors = [*(f"x0_{time:g}" for time in TIMES), "x0_modality_mean", "x0_overall_mean"]
+        self.columns = ["val_loss", *own, *swapped, *errors]
         self.schedule = partial(
             polynomial,
             steps=training.steps,
@@ -198,35 +176,86 @@ class StageB:
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the denoiser on one batch, then its average."""
         device = batch["z"].device
-        t = torch.rand(len(batch["z"]), device=device, generator=generator)
+        uniform = torch.rand(len(batch["z"]), device=device, generator=generator)
         noise = torch.randn(batch["z"].shape, device=device, generator=generator)
-        loss = self._loss(run.modules["model"], batch, t, noise)
+        told = Conditions.from_dict(batch)
+        loss = self._loss(run.modules["model"], batch["z"], uniform, noise, told)
         if run.update("model", loss, self.task.training.gradient_clip):
             decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
             ema.update(self.modules["ema"], self.modules["model"], decay)
         return {"loss": loss.detach()}
 
-    def validate(self, run: Run, index: int) -> float:
-        """Return the loss of one scan under the average.
+    def validate(self, run: Run, index: int) -> dict[str, float]:
+        """Return what one scan says of the average, by column of the history.
 
-        Noise belongs to the scan and the times are spread evenly over the scans, so that losses
-        of different steps differ by the weights alone.
+        Noise belongs to the scan and the times of the loss are spread evenly over the scans, so
+        that losses of different steps differ by the weights alone. Beside the loss stand
+
+            val_loss_MODALITY        the loss of the scan's own modality
+            val_other_modality       the loss where the scan passes for one of the next modality
+            val_other_metadata       the loss with the metadata of the next scan
+            x0_T                     squared error of the predicted z_0 at time T, scaled latent
+            x0_modality_mean         the same of the constant mean latent of the modality
+            x0_overall_mean          and of the mean latent of all training scans
+
+        A conditional model loses by others' conditions; one that has learned anything is below
+        the means at every time.
         """
         batch = {key: value[None] for key, value in self.judged.item(index).items()}
+        other = self.judged.conditions[[(index + 1) % self.validation_size]]
         seed = seed_for(self.task.seed, "validation", self.judged.scan_ids[index])
         noise = torch.randn(batch["z"].shape, generator=torch_generator(seed))
-        t = torch.tensor([(index + 0.5) / self.validation_size])
-        batch, t, noise = run.fabric.to_device((batch, t, noise))
+        uniform = torch.tensor([(index + 0.5) / self.validation_size])
+        batch, uniform, noise = run.fabric.to_device((batch, uniform, noise))
+        model = self.modules["ema"]
+        z, told = batch["z"], Conditions.from_dict(batch)
+        name = self.judged.modalities[index]
+        following = self._after(name)
         with run.fabric.autocast():
-            return float(self._loss(self.modules["ema"], batch, t, noise))
+            loss = self._loss(model, z, uniform, noise, told)
+            found = {
+                "val_loss": loss,
+                f"val_loss_{name}": loss,
+                "val_other_modality": self._loss(
+                    model, z, uniform, noise, told.as_modality(following)
+                ),
+                "val_other_metadata": self._loss(
+                    model, z, uniform, noise, other.to(z.device).as_modality(name)
+                ),
+            }
+            for time in TIMES:
+                error = self._restored(z, z.new_full((1,), time), noise, told) - z
+                found[f"x0_{time:g}"] = error.square().mean()
+        for kind, mean in (
+            ("modality", self.standard.modality_mean[told.modality]),
+            ("overall", self.standard.overall_mean),
+        ):
+            found[f"x0_{kind}_mean"] = (mean - z).square().mean()
+        return {name: float(value) for name, value in found.items()}
 
-    def _loss(self, model: nn.Module, batch: Batch, uniform: Tensor, noise: Tensor) -> Tensor:
-        z, conditions = batch["z"], Conditions.from_dict(batch)
+    def _after(self, modality: str) -> str:
+        """Return the next modality that was trained; of a single one itself."""
+        place = MODALITIES.index(modality) + 1
+        order = [*MODALITIES[place:], *MODALITIES[:place]]
+        return next(name for name in order if name in self.modalities)
+
+    def _loss(
+        self, model: nn.Module, z: Tensor, uniform: Tensor, noise: Tensor, told: Conditions
+    ) -> Tensor:
+        """Return the loss of a batch of scaled latents z at the times that `uniform` leads to."""
+        x0 = self.standard.seen(z, told.modality)
         t = self.process.training_times(uniform, self.latent_shape, self.task.process)
-        noisy = self.process.noised(z, noise, t)
-        output = model(noisy, t, conditions).float()
+        noisy = self.process.noised(x0, noise, t)
+        output = model(noisy, t, told).float()
         predicted = self.process.predicted(output, noisy, t, self.task.process)
-        return self.loss(predicted, self.process.target(z, noise, t))
+        return self.loss(predicted, self.process.target(x0, noise, t))
+
+    def _restored(self, z: Tensor, t: Tensor, noise: Tensor, told: Conditions) -> Tensor:
+        """Return the scaled latent that the average predicts from z, noised to the times t."""
+        noisy = self.process.noised(self.standard.seen(z, told.modality), noise, t)
+        output = self.modules["ema"](noisy, t, told).float()
+        x0 = self.process.clean(output, noisy, t, self.task.process)
+        return self.standard.scaled(x0, told.modality)
 
 
 def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:

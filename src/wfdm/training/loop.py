@@ -25,7 +25,7 @@ How to use it, with an exponential moving average as the module that is judged a
             return {"loss": loss}
         def validate(self, run, index):
             with run.fabric.autocast():               # self.modules are the bare ones
-                return float(...self.modules["ema"](...)...)
+                return {"val_loss": float(...self.modules["ema"](...)...)}
 
 Modules are saved and restored by name, so every copy that the next step depends on (such as an
 EMA) belongs in `modules`; those without a trainable parameter are only moved to the device.
@@ -33,13 +33,14 @@ Two modules trained by one optimizer go into one wrapping nn.Module.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -49,6 +50,7 @@ from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import interrupt, results, state
 from wfdm.training.batches import Batch, Draws, batches
 from wfdm.training.board import Board
+from wfdm.training.judging import judged, over_devices
 from wfdm.training.skips import MOST_IN_A_ROW, Skips, diverged, skipped_steps
 from wfdm.training.summary import Parts
 
@@ -64,6 +66,7 @@ class Objective(Protocol):
         batch_size: items per step, over all devices.
         schedule: step -> factor on each optimizer's own learning rate.
         validation_size: number of validation items.
+        columns: what `validate` tells of an item, val_loss among it.
     """
 
     @property
@@ -87,12 +90,18 @@ class Objective(Protocol):
     @property
     def validation_size(self) -> int: ...  # noqa: D102
 
+    @property
+    def columns(self) -> Sequence[str]: ...  # noqa: D102
+
     def step(self, run: "Run", batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the modules on one batch; return the losses (scalars), always the same names."""
         ...
 
-    def validate(self, run: "Run", index: int) -> float:
-        """Return the loss of one validation item; called without gradients, in eval mode."""
+    def validate(self, run: "Run", index: int) -> Mapping[str, float]:
+        """Return what one validation item says, by column of the history.
+
+        Called without gradients, in eval mode. An item may leave columns out, but not val_loss.
+        """
         ...
 
 
@@ -175,7 +184,9 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
         StoppedError: a signal asked it to stop; it continues when it is run again.
     """
     torch.set_num_threads(plan.threads)
-    fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision)
+    # One process starts the others: a SLURM job of one task would be taken for one of many.
+    alone = LightningEnvironment()
+    fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision, plugins=alone)
     fabric.launch()
     run = _set_up(fabric, objective)
     progress = _resume(fabric, objective, plan)
@@ -287,8 +298,8 @@ def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress)
     if not counted:
         raise _diverged(plan, f"no loss was finite from step {since} to {progress.step}")
     for name, total in progress.sums.items():
-        row[name] = _over_devices(fabric, total / counted, "mean")
-    row["val_loss"] = _validate(run, objective)
+        row[name] = over_devices(fabric, total / counted, "mean").item()
+    row |= judged(fabric, objective, run)
     for name, value in row.items():
         if not math.isfinite(value):
             raise _diverged(plan, f"'{name}' is not finite by step {progress.step}")
@@ -323,24 +334,4 @@ def _diverged(plan: Plan, what: str) -> UserError:
 def _finite(fabric: Fabric, losses: Mapping[str, Tensor]) -> bool:
     """Whether these losses are finite on every device: all decide alike."""
     total = torch.stack([loss.float() for loss in losses.values()]).sum()
-    return math.isfinite(_over_devices(fabric, total, "mean"))
-
-
-def _validate(run: Run, objective: Objective) -> float:
-    """Return the mean loss over all validation items, each judged on one device."""
-    modes = {name: module.training for name, module in objective.modules.items()}
-    for module in objective.modules.values():
-        module.eval()
-    mine = range(run.fabric.global_rank, objective.validation_size, run.fabric.world_size)
-    with torch.no_grad():
-        losses = [objective.validate(run, index) for index in mine]
-    total = torch.tensor(math.fsum(losses), device=run.fabric.device)
-    for name, module in objective.modules.items():
-        module.train(modes[name])
-    return _over_devices(run.fabric, total, "sum") / objective.validation_size
-
-
-def _over_devices(fabric: Fabric, value: Tensor, operation: Literal["mean", "sum"]) -> float:
-    reduced = fabric.all_reduce(value, reduce_op=operation)
-    assert isinstance(reduced, Tensor)
-    return reduced.item()
+    return math.isfinite(over_devices(fabric, total, "mean").item())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -43,7 +43,7 @@ class Conditions:
         values, mask = (torch.from_numpy(np.stack(part)) for part in zip(*coded, strict=True))
         return cls(torch.tensor([MODALITY_IDS[name] for name in modalities]), values, mask)
 
-    def __getitem__(self, index: int | slice) -> Conditions:
+    def __getitem__(self, index: int | slice | list[int]) -> Conditions:
         """Return one item (without a batch axis) or several."""
         return self._each(lambda part: part[index])
 
@@ -54,6 +54,10 @@ class Conditions:
     def repeated(self, copies: int) -> Conditions:
         """Return every item `copies` times, one after the other."""
         return self._each(lambda part: part.repeat_interleave(copies, 0))
+
+    def as_modality(self, name: str) -> Conditions:
+        """Return the same metadata with one modality for every item."""
+        return replace(self, modality=torch.full_like(self.modality, MODALITY_IDS[name]))
 
     def as_dict(self) -> dict[str, Tensor]:
         """Return the parts by name, as a batch carries them."""

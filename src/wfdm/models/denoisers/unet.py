@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from einops import rearrange
 from monai.networks.blocks import Convolution
 from monai.networks.nets.diffusion_model_unet import (
     get_down_block,
@@ -49,14 +50,15 @@ class Denoiser(nn.Module):
             nn.Identity() if agree else nn.Linear(settings.metadata_width, width)
         )
         # 2.5.4, the denoising network over the scaled latent z_t.
-        self.conv_in = _convolution(latent_channels, first)
+        folded = latent_channels * settings.patch**3
+        self.conv_in = _convolution(folded, first)
         self.down_blocks = _down_blocks(settings, 2 * width)
         self.middle_block = _middle_block(settings, 2 * width)
         self.up_blocks = _up_blocks(settings, 2 * width)
         self.out = nn.Sequential(
             nn.GroupNorm(settings.norm_groups, first, eps=NORM_EPS),
             nn.SiLU(),
-            zero_module(_convolution(first, latent_channels)),
+            zero_module(_convolution(first, folded)),
         )
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
@@ -70,12 +72,12 @@ class Denoiser(nn.Module):
         """Return the answer, shaped as `z`; a fresh network answers zero.
 
         Args:
-            z: (B, C, d, h, w) noisy scaled latent; each side divides by 2 ** (levels - 1).
+            z: (B, C, d, h, w) noisy latent; each side divides by patch * 2 ** (levels - 1).
             t: (B,) float time in [0, 1]; 0 is data, 1 is noise.
             conditions: modality and metadata of each item.
         """
         embedding = self.condition(t, conditions)
-        h = self.conv_in(z)
+        h = self.conv_in(fold(z, self.settings.patch))
         skips = [h]
         for block in self.down_blocks:
             h, outputs = block(hidden_states=h, temb=embedding)
@@ -85,7 +87,19 @@ class Denoiser(nn.Module):
             used = self.settings.res_blocks + 1
             h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=embedding)
             del skips[-used:]
-        return self.out(h)
+        return unfold(self.out(h), self.settings.patch)
+
+
+def fold(z: Tensor, patch: int) -> Tensor:
+    """Return (B, C, d, h, w) with each cube of `patch` voxels a side in C * patch^3 channels."""
+    axes = {"p": patch, "q": patch, "r": patch}
+    return rearrange(z, "b c (d p) (h q) (w r) -> b (c p q r) d h w", **axes)
+
+
+def unfold(z: Tensor, patch: int) -> Tensor:
+    """Return what was given to `fold`."""
+    axes = {"p": patch, "q": patch, "r": patch}
+    return rearrange(z, "b (c p q r) d h w -> b c (d p) (h q) (w r)", **axes)
 
 
 def _convolution(inputs: int, outputs: int) -> Convolution:
