@@ -1,13 +1,19 @@
 """A cohort small enough to train stage B on within a test: shared by its test files."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.config.denoisers import DenoiserTraining, RectifiedFlowSettings, UNetSettings
+from wfdm.config.denoisers import (
+    DenoiserTraining,
+    ProcessSettings,
+    RectifiedFlowSettings,
+    UNetSettings,
+)
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.paths import scan_id
@@ -74,7 +80,9 @@ def encode_all(root: Path, scans: pd.DataFrame, shards: int = 2) -> Path:
     return latents
 
 
-def training_task(**changes: object) -> Task:
+def training_task(
+    process: ProcessSettings | None = None, age_groups: bool = False, **changes: object
+) -> Task:
     """Return a training of seconds."""
     training = {"steps": 4, "batch_size": 2, "warmup_steps": 0, "validate_every": 2}
     training |= {"learning_rate": 1e-2, "precision": "32-true"} | changes
@@ -89,12 +97,13 @@ def training_task(**changes: object) -> Task:
             res_blocks=1,
             metadata_width=8,
         ),
-        process=RectifiedFlowSettings(),
+        process=process or RectifiedFlowSettings(),
         training=DenoiserTraining.model_validate(training),
+        age_group_from_age=age_groups,
     )
 
 
-def train(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes: object) -> Path:
+def train(latents: Path, out: Path, scans: pd.DataFrame | None = None, **changes: Any) -> Path:
     """Train a denoiser on the cohort's latents; return its folder."""
     scans = cohort() if scans is None else scans
     task = training_task(**changes)

@@ -1,6 +1,6 @@
 """Train a denoiser (stage B), or continue a training that was interrupted.
 
-A conditional U-Net learns the velocity of the process on scaled latents; an exponential moving
+A conditional U-Net learns the target of the process on scaled latents; an exponential moving
 average of its weights is judged and kept (paper, 2.5.4-2.5.6).
 """
 
@@ -26,6 +26,7 @@ Settings = reads(
     "denoisers.{denoiser}.network",
     "denoisers.{denoiser}.process",
     "denoisers.{denoiser}.training",
+    "metadata.age_group_from_age",
 )
 
 
@@ -57,6 +58,7 @@ def run(
         network=settings.network,
         process=settings.process,
         training=settings.training,
+        age_group_from_age=settings.age_group_from_age,
     )
     with recorded("train-denoiser", out, settings, inputs, implementations) as record:
         # A part of the settings that has a file of its own.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from wfdm.config.denoisers import DenoiserTraining, RectifiedFlowSettings, UNetSettings
+from wfdm.config.denoisers import DenoiserTraining, ProcessSettings, UNetSettings
 from wfdm.data.metadata import Statistics
 from wfdm.data.table import MODALITIES, rows_of
 from wfdm.errors import UserError
@@ -40,13 +40,15 @@ class Task:
         network: its architecture.
         process: between data and noise.
         training: how it is trained.
+        age_group_from_age: whether the scans have their age group from their age.
     """
 
     name: str
     seed: int
     network: UNetSettings
-    process: RectifiedFlowSettings
+    process: ProcessSettings
     training: DenoiserTraining
+    age_group_from_age: bool
 
 
 def train_denoiser(
@@ -87,7 +89,9 @@ def train_denoiser(
             task.name,
             task.network,
             task.process,
+            task.training.conditioning_dropout,
             objective.modalities,
+            task.age_group_from_age,
             statistics,
             cache.space.as_dict(where),
         )
@@ -162,6 +166,8 @@ class StageB:
     """The objective of 2.5.4: the denoiser predicts the process's target, and is averaged.
 
     x_t and the target are the process's (`wfdm.processes`), t is drawn uniformly and then shifted.
+    `conditioning_dropout` hides all metadata of some items: to the network a scan of which nothing
+    is recorded, so guidance needs no null class. The modality stays.
     See `wfdm.training.loop.Objective` for the attributes.
     """
 
@@ -200,6 +206,9 @@ class StageB:
         device = batch["z"].device
         t = torch.rand(len(batch["z"]), device=device, generator=generator)
         noise = torch.randn(batch["z"].shape, device=device, generator=generator)
+        if dropout := self.task.training.conditioning_dropout:
+            told = torch.rand(len(t), device=device, generator=generator) >= dropout
+            batch = batch | {"mask": batch["mask"] * told[:, None]}
         loss = self._loss(run.modules["model"], batch, t, noise)
         if run.update("model", loss, self.task.training.gradient_clip):
             decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
@@ -223,10 +232,10 @@ class StageB:
     def _loss(self, model: nn.Module, batch: Batch, uniform: Tensor, noise: Tensor) -> Tensor:
         z, conditions = batch["z"], Conditions.from_dict(batch)
         t = self.process.training_times(uniform, self.latent_shape, self.task.process)
-        noisy = self.process.noised(z, noise, t)
+        noisy = self.process.noised(z, noise, t, self.task.process)
         output = model(noisy, t, conditions).float()
         predicted = self.process.predicted(output, noisy, t, self.task.process)
-        return self.loss(predicted, self.process.target(z, noise, t))
+        return self.loss(predicted, self.process.target(z, noise, t, self.task.process))
 
 
 def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:

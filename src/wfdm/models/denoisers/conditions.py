@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -54,6 +54,10 @@ class Conditions:
     def repeated(self, copies: int) -> Conditions:
         """Return every item `copies` times, one after the other."""
         return self._each(lambda part: part.repeat_interleave(copies, 0))
+
+    def without_metadata(self) -> Conditions:
+        """Return the same modalities, with nothing recorded."""
+        return replace(self, mask=torch.zeros_like(self.mask))
 
     def as_dict(self) -> dict[str, Tensor]:
         """Return the parts by name, as a batch carries them."""
