@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from wfdm.config.compressors import HaarTransform
-from wfdm.config.denoisers import DenoiserTraining, LatentKind, RectifiedFlowSettings, UNetSettings
+from wfdm.config.denoisers import (
+    DenoiserTraining,
+    LatentKind,
+    ProcessSettings,
+    RectifiedFlowSettings,
+    UNetSettings,
+)
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.paths import scan_id
@@ -75,7 +82,9 @@ def encode_all(root: Path, scans: pd.DataFrame, shards: int = 2) -> Path:
     return latents
 
 
-def training_task(**changes: object) -> Task:
+def training_task(
+    process: ProcessSettings | None = None, age_groups: bool = False, **changes: object
+) -> Task:
     """Return a training of seconds."""
     training = {"steps": 4, "batch_size": 2, "warmup_steps": 0, "validate_every": 2}
     training |= {"learning_rate": 1e-2, "precision": "32-true"} | changes
@@ -90,8 +99,9 @@ def training_task(**changes: object) -> Task:
             res_blocks=1,
             metadata_width=8,
         ),
-        process=RectifiedFlowSettings(),
+        process=process or RectifiedFlowSettings(),
         training=DenoiserTraining.model_validate(training),
+        age_group_from_age=age_groups,
     )
 
 
@@ -100,7 +110,7 @@ def train(
     out: Path,
     scans: pd.DataFrame | None = None,
     latents: LatentKind = "scale",
-    **changes: object,
+    **changes: Any,
 ) -> Path:
     """Train a denoiser on a folder of the cohort's latents; return the denoiser's folder."""
     scans = cohort() if scans is None else scans

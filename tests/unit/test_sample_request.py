@@ -67,9 +67,12 @@ def test_a_volume_depends_on_its_number_and_request_not_on_how_many(checkpoint, 
         ({"age": 60.0, "field": ["age=7"]}, "'age' is given twice"),
         ({"sex": "maybe"}, "sex is 'maybe'"),
         ({"age": 600.0}, "age is 600"),
-        ({"sampler": "magic"}, "no sampler 'magic'"),
+        (
+            {"sampler": "magic"},
+            "wfdm sample: .sampler.: Input should be .euler., .heun., .*got .magic.",
+        ),
         ({"n": 0}, "-n is 0"),
-        ({"steps": 0}, "--steps is 0"),
+        ({"steps": 0}, "wfdm sample: .steps.: Input should be greater than 0"),
     ],
 )
 def test_what_cannot_be_made_is_refused(checkpoint, tmp_path, asked, said):

@@ -16,6 +16,7 @@ from monai.networks.schedulers.rectified_flow import timestep_transform
 
 from tests.unit.stage_b import SPACING, VOLUME, cohort, encode_all, train
 from wfdm.config.denoisers import RectifiedFlowSettings
+from wfdm.config.generators import SamplerSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.table import columns, read_table, write_table
 from wfdm.data.volumes import model_affine
@@ -76,15 +77,15 @@ def test_times_are_monais_with_spatial_voxels() -> None:
 def test_interpolation_is_monais() -> None:
     x0, noise, t = torch.randn(2, 3, 4, 4, 4), torch.randn(2, 3, 4, 4, 4), torch.tensor([0.3, 0.9])
     theirs = RFlowScheduler(use_discrete_timesteps=False).add_noise(x0, noise, 1000 * t)
-    torch.testing.assert_close(noised(x0, noise, t), theirs)
+    torch.testing.assert_close(noised(x0, noise, t, RFLOW), theirs)
 
 
 def test_the_target_is_minus_the_paths_derivative() -> None:
     """d x_t / dt by central differences in double precision."""
     x0, noise = torch.randn(3, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
     t, h = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), 1e-5
-    slope = (noised(x0, noise, t + h) - noised(x0, noise, t - h)) / (2 * h)
-    torch.testing.assert_close(target(x0, noise, t), -slope, rtol=0, atol=1e-8)
+    slope = (noised(x0, noise, t + h, RFLOW) - noised(x0, noise, t - h, RFLOW)) / (2 * h)
+    torch.testing.assert_close(target(x0, noise, t, RFLOW), -slope, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 0.5, 0.9, 1.0])
@@ -161,7 +162,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def generator(study: Path) -> LatentDiffusion:
-    return load(study / "denoisers" / "tiny", steps=STEPS)
+    return load(study / "denoisers" / "tiny", SamplerSettings(steps=STEPS))
 
 
 REQUESTS = [
@@ -221,7 +222,7 @@ def test_unknown_modality_is_told(generator: Generator) -> None:
 def test_a_modality_that_it_never_saw_is_refused(study: Path, tmp_path: Path) -> None:
     scans = cohort()
     few = scans[scans["modality"].isin(["T1w", "T2w"]) | (scans["split"] != "train")]
-    blind = load(train(study / "latents", tmp_path, few, steps=1), steps=1)
+    blind = load(train(study / "latents", tmp_path, few, steps=1), SamplerSettings(steps=1))
     with pytest.raises(UserError, match="not trained on FLAIR; it makes T1w, T2w"):
         made(blind, REQUESTS[2:3])
 
@@ -233,7 +234,7 @@ def test_a_folder_without_a_denoiser_is_told(tmp_path: Path) -> None:
 
 def test_another_sampler_or_step_count_needs_no_training(study: Path) -> None:
     """The same folder, two step counts: other volumes."""
-    few, many = (load(study / "denoisers" / "tiny", steps=steps) for steps in (1, 5))
+    few, many = (load(study / "denoisers" / "tiny", SamplerSettings(steps=n)) for n in (1, 5))
     a, b = (made(each, REQUESTS[:1])["a"] for each in (few, many))
     assert not np.array_equal(a, b)
 

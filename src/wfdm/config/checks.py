@@ -17,7 +17,7 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
-    checks = (_spelling, _names, _labels, _volumes, _crops, _latents)
+    checks = (_spelling, _names, _labels, _volumes, _crops, _latents, _samplers)
     return next((found for check in checks for found in check(study)), None)
 
 
@@ -106,3 +106,12 @@ def _latents(study: Study) -> Iterator[str]:
                 f"latent sides that divide by {denoiser.network.divisor}, but the latent is "
                 f"{latent}: use fewer levels"
             )
+
+
+def _samplers(study: Study) -> Iterator[str]:
+    for name, generator in study.generators.items():
+        if isinstance(generator, DiffusionSettings):
+            denoiser = study.denoisers[generator.denoiser]
+            dropout = denoiser.training.conditioning_dropout
+            if found := generator.misfit(denoiser.process, dropout):
+                yield f"generators.{name}.{found}"

@@ -1,6 +1,6 @@
 """Settings of stage B: the networks that are trained, and the process that they are trained for."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -76,6 +76,42 @@ class RectifiedFlowSettings(Section):
     )
 
 
+class DiscreteDiffusionSettings(Section):
+    """DDPM: `timesteps` steps from data to noise (paper, 2.5.4, appendix; the rows of table 5)."""
+
+    implementation: ClassVar[str] = "wfdm.processes.ddpm"
+    kind: Literal["ddpm"]
+    schedule: Literal["cosine", "scaled-linear"] = Field(
+        "cosine", description="how fast noise comes in; paper, table 5: the better of its two"
+    )
+    prediction: Literal["v", "epsilon"] = Field(
+        "v",
+        description="paper, table 5: v; its 2.5.4 says epsilon, which under cosine magnifies an "
+        "error at pure noise 60000-fold",
+    )
+    timesteps: Positive = Field(1000, description="paper, table 5: its ancestral steps")
+    beta_first: Fraction = Field(
+        0.0005, description="of scaled-linear: MONAI's 3D tutorial's; MAISI takes 0.0015"
+    )
+    beta_last: Fraction = Field(
+        0.0195, description="of scaled-linear: MONAI's 3D tutorial's, and MAISI's"
+    )
+
+    @model_validator(mode="after")
+    def _noise_grows(self) -> "DiscreteDiffusionSettings":
+        if not 0 < self.beta_first <= self.beta_last < 1:
+            raise ValueError(
+                f"beta_first: {self.beta_first} and beta_last: {self.beta_last} must lie between "
+                "0 and 1, the first no larger than the last"
+            )
+        return self
+
+
+ProcessSettings = Annotated[
+    RectifiedFlowSettings | DiscreteDiffusionSettings, Field(discriminator="kind")
+]
+
+
 class DenoiserTraining(Section):
     """Stage B (paper, 2.5.6)."""
 
@@ -89,6 +125,11 @@ class DenoiserTraining(Section):
     ema_decay: Fraction = Field(0.9999, description="authors' code, where it is on")
     balance: Fraction = Field(
         0.7, description="modality weight 1/count**balance (authors' code, where it is on); 0: off"
+    )
+    conditioning_dropout: Fraction = Field(
+        0.0,
+        description='share of items whose metadata is hidden (all of it "not recorded"; the '
+        "modality stays), which guidance needs; paper: 0, off",
     )
     precision: Precision = "bf16-mixed"
     start_from: StartFrom = None
@@ -112,5 +153,8 @@ class DenoiserSettings(Section):
         "mean", description="authors' code; sample: drawn anew at every training step"
     )
     network: UNetSettings = UNetSettings()
-    process: RectifiedFlowSettings = RectifiedFlowSettings()
+    process: ProcessSettings = Field(
+        RectifiedFlowSettings(),
+        description="between data and noise; a process of another kind belongs in a row of its own",
+    )
     training: DenoiserTraining = DenoiserTraining()

@@ -4,20 +4,73 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from wfdm.config.base import Positive, Section, label_field
+from wfdm.config.base import NO_NUMBERS, Fraction, Positive, Section, label_field
+from wfdm.config.denoisers import ProcessSettings
+
+SAMPLERS = {
+    "euler": ("rflow",),
+    "heun": ("rflow",),
+    "ancestral": ("ddpm",),
+    "ddim": ("ddpm",),
+    "dpm-solver++": ("rflow", "ddpm"),
+}
+"""the processes that each sampler fits"""
+Guidance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class DiffusionSettings(Section):
+class SamplerSettings(Section):
+    """How noise becomes a sample; no value of these trains anything."""
+
+    sampler: Literal["euler", "heun", "ancestral", "ddim", "dpm-solver++"] = Field(
+        "euler",
+        description="euler (authors' code: MONAI's), heun or dpm-solver++ for rflow; ancestral, "
+        "ddim or dpm-solver++ for ddpm",
+    )
+    steps: Positive = Field(50, description="paper, table 2; table 5 has 1000 of ancestral")
+    eta: Fraction = Field(
+        0.0, description="of ddim: 0 adds no noise on the way, 1 as much as ancestral; DDIM's own"
+    )
+    guidance: Guidance = Field(
+        1.0, description="how far from the answer without metadata to the one with; paper: 1, off"
+    )
+    batch: Positive = Field(
+        8,
+        description="our choice: samples side by side on a GPU; on a CPU no bit depends on it",
+        json_schema_extra=NO_NUMBERS,
+    )
+
+    def misfit(self, process: ProcessSettings, conditioning_dropout: float) -> str | None:
+        """Return why a denoiser cannot be sampled so, in one line; None where it can.
+
+        Args:
+            process: that the denoiser was trained for.
+            conditioning_dropout: with which it was trained.
+        """
+        if process.kind not in SAMPLERS[self.sampler]:
+            fitting = ", ".join(name for name, kinds in SAMPLERS.items() if process.kind in kinds)
+            return (
+                f"sampler: {self.sampler} does not fit the process {process.kind} of the denoiser; "
+                f"there is {fitting}"
+            )
+        if process.kind == "ddpm" and self.steps > process.timesteps:
+            return f"steps: {self.steps} are more than the {process.timesteps} of the process"
+        if self.eta and self.sampler != "ddim":
+            return f"eta: {self.eta:g} is of ddim alone, and the sampler is {self.sampler}"
+        if self.guidance != 1 and not conditioning_dropout:
+            return (
+                f"guidance: {self.guidance:g} needs a denoiser that was trained with "
+                "conditioning_dropout above 0"
+            )
+        return None
+
+
+class DiffusionSettings(SamplerSettings):
     """A trained denoiser with a sampler; another sampler or step count trains nothing."""
 
     implementation: ClassVar[str] = "wfdm.generators.latent_diffusion"
     kind: Literal["diffusion"]
     label: str = label_field("name in tables and figures")
     denoiser: str = Field(description="name of the denoiser")
-    sampler: Literal["euler"] = Field(
-        "euler", description="Euler's steps along the ODE (authors' code: MONAI's)"
-    )
-    steps: Positive = Field(50, description="paper, table 2")
 
 
 class NoiseSettings(Section):

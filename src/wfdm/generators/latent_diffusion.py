@@ -11,12 +11,14 @@ from torch import Tensor
 
 from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
-from wfdm.config.denoisers import RectifiedFlowSettings
-from wfdm.config.generators import DiffusionSettings
+from wfdm.config.denoisers import ProcessSettings
+from wfdm.config.generators import DiffusionSettings, SamplerSettings
 from wfdm.data.metadata import Statistics
 from wfdm.data.paths import SPACE
 from wfdm.data.volumes import model_affine
-from wfdm.generators.latents import decode, start_noise
+from wfdm.errors import UserError
+from wfdm.generators.latents import decode, start_noise, step_noise
+from wfdm.generators.path import CPU_MOST, ConditionalPath, keep_apart
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
@@ -26,13 +28,10 @@ from wfdm.models.compressors.base import Compressor
 from wfdm.models.denoisers import folder as denoisers
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.unet import Denoiser
-from wfdm.processes.samplers import SAMPLERS
+from wfdm.processes.samplers import carry
 from wfdm.provenance.digests import sha256_of
 
-# Samples are made one by one, so that each one's bits depend on no other request. On the CPU
-# each is denoised beside a copy of itself: torch's fast 3D convolutions start at two items, and
-# two are done sooner than one.
-CPU_COPIES = 2
+PUBLISHED = SamplerSettings()
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class LatentDiffusion:
         compressor: frozen, on `device`.
         denoiser: frozen, on `device`.
         process: settings of the process that it was trained for.
-        sampler: name in `wfdm.processes.samplers`.
-        steps: of the sampler.
+        age_group_from_age: whether its scans had their age group from their age.
+        sampling: how noise becomes a sample.
         statistics: of the numeric metadata fields, as in training.
         digests: sha256 of each model's weights.
         device: where it computes.
@@ -60,19 +59,22 @@ class LatentDiffusion:
     standard: Standard
     compressor: Compressor
     denoiser: Denoiser
-    process: RectifiedFlowSettings
-    sampler: str
-    steps: int
+    process: ProcessSettings
+    age_group_from_age: bool
+    sampling: SamplerSettings
     statistics: Statistics
     digests: Mapping[str, str]
     device: torch.device
 
     def made_by(self, request: Request, seed: int) -> dict[str, Any]:
         """Return what the sidecar of a sample says of how it was made."""
+        eta = {"SamplerEta": self.sampling.eta} if self.sampling.sampler == "ddim" else {}
         return {
             "Denoiser": self.name,
-            "Sampler": self.sampler,
-            "SamplingSteps": self.steps,
+            "Sampler": self.sampling.sampler,
+            "SamplingSteps": self.sampling.steps,
+            **eta,
+            "Guidance": self.sampling.guidance,
             "Seed": seed,
             "ModelSHA256": dict(self.digests),
             "LatentScale": self.space.scale,
@@ -83,53 +85,58 @@ class LatentDiffusion:
     def sample(self, requests: Sequence[Request], seed: int) -> Iterator[Sample]:
         """Yield clamp(D(z_0 / s_z), 0, 1) for each request, float32 of the study's shape.
 
-        The sampler carries z_1, the request's own noise, to z_0.
+        The sampler carries z_1, the request's own noise, to z_0. On the CPU, with one number of
+        threads, a sample's bits depend on its request and seed alone; on a GPU the rounding of its
+        last bits depends on the size of the batch too.
         """
         refuse_others(self, requests, self.name)
-        for request in requests:
-            latent = self.denoise(request, start_noise(self.space, self.name, request, seed))
-            volume = decode(self.compressor, self.space, latent)
-            affine = model_affine(self.space.volume_shape, self.space.spacing)
-            yield Sample(request, volume, affine)
+        affine = model_affine(self.space.volume_shape, self.space.spacing)
+        size = self.sampling.batch
+        if self.device.type == "cpu":
+            size = min(size, CPU_MOST)
+        for batch in (requests[i : i + size] for i in range(0, len(requests), size)):
+            for request, latent in zip(batch, self.denoise(batch, seed), strict=True):
+                yield Sample(request, decode(self.compressor, self.space, latent), affine)
 
     @torch.no_grad()
-    def denoise(self, request: Request, noise: Tensor) -> Tensor:
-        """Carry noise z_1 (C, d, h, w) of one request to its scaled latent z_0."""
-        copies = CPU_COPIES if self.device.type == "cpu" else 1
-        conditions = Conditions.of([request.modality], [request.metadata], self.statistics)
-        told = conditions.to(self.device).repeated(copies)
-
+    def denoise(self, requests: Sequence[Request], seed: int) -> Tensor:
+        """Return the scaled latents z_0 (B, C, d, h, w) of some requests, side by side."""
+        rows = [request.metadata for request in requests]
+        conditions = Conditions.of([each.modality for each in requests], rows, self.statistics)
+        path = ConditionalPath(
+            self.denoiser, self.process, conditions.to(self.device), self.sampling.guidance
+        )
         process = import_module(self.process.implementation)
+        times = process.sampling_times(self.sampling.steps, self.space.shape, self.process)
+        starts = [start_noise(self.space, self.name, each, seed) for each in requests]
 
-        def velocity(state: Tensor, t: float) -> Tensor:
-            times = state.new_full((copies,), t)
-            return process.predicted(self.denoiser(state, times, told), state, times, self.process)
+        def draw(step: int) -> Tensor:
+            return step_noise(self.space, self.name, requests, seed, step).to(self.device)
 
-        times = process.sampling_times(self.steps, self.space.shape, self.process)
-        start = noise.to(self.device)[None].repeat_interleave(copies, 0)
-        made = SAMPLERS[self.sampler](velocity, start, times)
-        return self.standard.scaled(made, told.modality)[0]
+        start = torch.stack(starts).to(self.device)
+        made = carry(self.sampling, path, start, times, draw)
+        return self.standard.scaled(made, conditions.modality.to(self.device))
 
 
-def load(
-    folder: Path | str,
-    sampler: str = DiffusionSettings.model_fields["sampler"].default,
-    steps: int = DiffusionSettings.model_fields["steps"].default,
-) -> LatentDiffusion:
+def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDiffusion:
     """Load a trained denoiser and the compressor that its config.json names.
 
     Args:
         folder: of the denoiser.
-        sampler: one of `wfdm.processes.samplers.SAMPLERS`.
-        steps: of the sampler (paper: 50).
+        sampling: how noise becomes a sample.
 
     Raises:
-        UserError: either is missing, or is not what the other was trained with.
+        UserError: either is missing, or is not what the other was trained with, or the denoiser
+            cannot be sampled so.
     """
     folder = Path(folder)
     denoiser, config = denoisers.load(folder)
+    if misfit := sampling.misfit(config["process"], config["conditioning_dropout"]):
+        raise UserError(f"{folder}: {misfit}")
     space = LatentSpace.from_dict(config["latent_space"], folder)
     device = accelerator()
+    if device.type == "cpu":
+        keep_apart(denoiser)
     digests = {
         "compressor": space.compressor_sha256,
         "standard": sha256_of(folder / STANDARD),
@@ -142,8 +149,8 @@ def load(
         compressor=load_compressor(space).to(device),
         denoiser=denoiser.to(device),
         process=config["process"],
-        sampler=sampler,
-        steps=steps,
+        age_group_from_age=config["age_group_from_age"],
+        sampling=sampling,
         statistics=config["statistics"],
         digests=digests | {"denoiser": sha256_of(folder / "model.safetensors")},
         device=device,
@@ -152,4 +159,4 @@ def load(
 
 def of_row(name: str, row: DiffusionSettings, source: Path) -> LatentDiffusion:
     """Return a row of table 4; `source` is the denoiser's model.safetensors."""
-    return load(source.parent, row.sampler, row.steps)
+    return load(source.parent, row)

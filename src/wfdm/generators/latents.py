@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,6 +22,21 @@ def start_noise(space: LatentSpace, name: str, request: Request, seed: int) -> T
     """
     own = torch_generator(seed_for(seed, "sample", name, request.name))
     return torch.randn(space.shape, generator=own)
+
+
+def step_noise(
+    space: LatentSpace, name: str, requests: Sequence[Request], seed: int, step: int
+) -> Tensor:
+    """Return the unit noise of one step of a sampler, float32 (B, C, d, h, w), on the CPU.
+
+    Each request's is its own generator's, named as its `start_noise` and by the step: it depends on
+    neither the batch nor the steps before.
+    """
+    owns = (
+        torch_generator(seed_for(seed, "sample", name, request.name, "step", step))
+        for request in requests
+    )
+    return torch.stack([torch.randn(space.shape, generator=own) for own in owns])
 
 
 @torch.no_grad()

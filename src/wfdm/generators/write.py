@@ -1,7 +1,7 @@
 """Synthetic volumes on disk: NIfTI with a BIDS sidecar that says what they are."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ DESCRIPTION = b"SYNTHETIC: made by WFDM"
 
 
 def write_samples(
-    generator: Generator, requests: Mapping[Path, Request], seed: int, code: str, what: str
+    generator: Generator,
+    requests: Mapping[Path, Request],
+    seed: int,
+    code: str,
+    what: str,
+    record: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Write the volume of every request, unless it exists with exactly the sidecar it would get.
 
@@ -26,6 +31,7 @@ def write_samples(
         seed: of every draw.
         code: fingerprint of the code that makes them; part of the sidecar.
         what: name of the work, for the progress bar.
+        record: called with each path as soon as its volume is there, kept ones too.
 
     Raises:
         UserError: a request that the generator refuses; what was made until then is kept.
@@ -35,9 +41,12 @@ def write_samples(
         for path, request in requests.items()
     }
     todo = [path for path in requests if not _is_there(path, sidecars[path])]
+    for path in requests.keys() - todo:
+        record(path)
     samples = generator.sample([requests[path] for path in todo], seed)
     for path, sample in zip(todo, progress(samples, what, len(todo)), strict=True):
         write_sample(path, sample, sidecars[path])
+        record(path)
 
 
 def write_sample(path: Path, sample: Sample, text: str) -> None:

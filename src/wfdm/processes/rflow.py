@@ -12,19 +12,20 @@ from torch import Tensor
 from wfdm.config.denoisers import RectifiedFlowSettings
 
 
-def noised(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def noised(x0: Tensor, noise: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
     """Return x_t = (1 - t) x0 + t noise.
 
     Args:
         x0: (B, ...) data.
         noise: (B, ...) unit noise.
         t: (B,) times in [0, 1].
+        settings: of the process.
     """
     t = t.reshape(-1, *[1] * (x0.dim() - 1))
     return (1 - t) * x0 + t * noise
 
 
-def target(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def target(x0: Tensor, noise: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
     """Return what the denoiser learns: the velocity v = x0 - noise, the same at every t."""
     return x0 - noise
 
@@ -48,10 +49,21 @@ def predicted(output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowS
     return output + (1 - 2 * t) / ((1 - t) ** 2 + t**2) * noisy
 
 
-def clean(output: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
-    """Return the data that a network's `output` stands for: x_0 = x_t + t v."""
-    velocity = predicted(output, noisy, t, settings)
-    return noisy + t.reshape(-1, *[1] * (noisy.dim() - 1)) * velocity
+def clean(answer: Tensor, noisy: Tensor, t: Tensor, settings: RectifiedFlowSettings) -> Tensor:
+    """Return the data that a predicted velocity means: x0 = x_t + t v.
+
+    Args:
+        answer: (B, ...) predicted velocity.
+        noisy: (B, ...) x_t.
+        t: (B,) times in [0, 1].
+        settings: of the process.
+    """
+    return noisy + t.reshape(-1, *[1] * (noisy.dim() - 1)) * answer
+
+
+def levels(t: Tensor, settings: RectifiedFlowSettings) -> tuple[Tensor, Tensor]:
+    """Return how much of x_t is data and how much noise: 1 - t and t."""
+    return 1 - t, t
 
 
 def training_times(

@@ -1,62 +1,111 @@
 """Make synthetic scans on request: NIfTI with a BIDS sidecar, labelled synthetic.
 
-It needs a denoiser's folder and the compressor that this names. Metadata that is not given counts
-as not recorded. Volume number i always starts from the same noise, so two requests that differ
-only in age give volumes that differ only by age. A volume that exists already, with exactly the
-sidecar that it would get, is kept.
+It needs a denoiser's folder and the compressor that this names. What is wanted is told by options,
+or by a table: a cohort to order. Metadata that is not given counts as not recorded; the age group
+comes from the age where the denoiser learned it so. A volume starts from the noise of its name and
+the seed, so two requests of one name that differ only in age give volumes that differ only by age.
+A volume that exists already, with exactly the sidecar that it would get, is kept; each has a
+provenance record beside it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from wfdm.errors import UserError
 from wfdm.stages.arguments import Threads
 from wfdm.stages.inputs import device, models_behind, pairs
 
+if TYPE_CHECKING:
+    from wfdm.generators.latent_diffusion import LatentDiffusion
+    from wfdm.generators.protocol import Request
+
 
 def run(
     checkpoint: Annotated[Path, "Folder of a trained denoiser."],
-    modality: Annotated[str, "T1w, T2w, T1Gd or FLAIR."],
+    modality: Annotated[str | None, "T1w, T2w, T1Gd or FLAIR."] = None,
+    requests: Annotated[
+        Path | None,
+        "Instead of --modality, -n and metadata: a TSV, a row for each volume, with the columns "
+        "modality, and where wanted name and metadata fields.",
+    ] = None,
     out: Annotated[Path, "Folder for the volumes."] = Path("."),
     n: Annotated[int, "How many volumes."] = 1,
     age: Annotated[float | None, "Years."] = None,
     sex: Annotated[str | None, "female, male or other."] = None,
     field: Annotated[list[str] | None, "NAME=VALUE, for any other metadata field."] = None,
     seed: Annotated[int, "Seed of the noise."] = 42,
-    sampler: Annotated[str, "How noise becomes a sample."] = "euler",
+    sampler: Annotated[
+        str,
+        "How noise becomes a sample: euler, heun or dpm-solver++ with rflow; ancestral, ddim or "
+        "dpm-solver++ with ddpm.",
+    ] = "euler",
     steps: Annotated[int, "Of the sampler (paper: 50)."] = 50,
+    eta: Annotated[float, "Of ddim: noise on the way, from 0 to 1."] = 0.0,
+    guidance: Annotated[float, "Weight of the metadata; 1: off (paper)."] = 1.0,
+    batch: Annotated[int, "Volumes side by side on a GPU; of a CPU no bit depends on it."] = 8,
+    shard: Annotated[int, "Number of the shard to make, from 0."] = 0,
+    shards: Annotated[int, "Number of shards that the volumes are cut into."] = 1,
     threads: Threads = 2,
 ) -> None:
     """Write the volumes and print their paths."""
-    if n < 1 or steps < 1:
-        raise UserError(f"-n is {n} and --steps is {steps}; both must be 1 or more")
     # Refused before anything heavy is imported.
-    from wfdm.data.table import check_modality
+    from wfdm.config.files import parse
+    from wfdm.config.generators import SamplerSettings
 
-    check_modality(modality)
-    metadata = _metadata(age, sex, field or [])
+    asked = {"sampler": sampler, "steps": steps, "eta": eta}
+    asked |= {"guidance": guidance, "batch": batch}
+    sampling = parse(SamplerSettings, asked, "wfdm sample")
+    if requests is None:
+        wanted = _by_options(modality, n, age, sex, field or [])
+    elif modality or n != 1 or age is not None or sex or field:
+        raise UserError(f"{requests} says what is wanted: give no --modality, -n or metadata")
+    else:
+        from wfdm.generators.order import read_order
+
+        wanted = read_order(requests)
 
     from wfdm.data.paths import SPACE, volume_name
+    from wfdm.data.shards import in_shard
     from wfdm.generators.latent_diffusion import load
-    from wfdm.generators.protocol import Request
+    from wfdm.generators.order import with_age_group
+    from wfdm.generators.protocol import refuse_others
     from wfdm.generators.write import write_samples
-    from wfdm.processes.samplers import SAMPLERS
     from wfdm.provenance.fingerprints import fingerprint
 
-    if sampler not in SAMPLERS:
-        raise UserError(f"no sampler '{sampler}'; there is {', '.join(SAMPLERS)}")
     device(threads)
-    generator = load(checkpoint, sampler, steps)
-    names = [f"sub-synthetic{number:04d}" for number in range(1, n + 1)]
-    requests = {
-        out / volume_name(name, modality, SPACE, "synthetic"): Request(name, modality, metadata)
-        for name in names
+    generator = load(checkpoint, sampling)
+    refuse_others(generator, wanted, generator.name)
+    mine = set(in_shard({each.name for each in wanted}, shard, shards))
+    paths = {
+        out / volume_name(each.name, each.modality, SPACE, "synthetic"): each
+        for each in (map(with_age_group, wanted) if generator.age_group_from_age else wanted)
+        if each.name in mine
     }
     code = fingerprint("wfdm.stages.sample", *models_behind(checkpoint))
-    write_samples(generator, requests, seed, code, "sample")
-    print(*requests, sep="\n")
+    record = _Recording(checkpoint, generator, paths, {"seed": seed} | sampling.numbers(), code)
+    write_samples(generator, paths, seed, code, "sample", record)
+    print(*paths, sep="\n")
+
+
+def _by_options(
+    modality: str | None, n: int, age: float | None, sex: str | None, fields: list[str]
+) -> list[Request]:
+    """Return `n` requests of what the options say; raise UserError where they cannot be made."""
+    from wfdm.data.table import check_modality
+
+    if modality is None:
+        raise UserError("what is wanted is not said: give --modality, or a table as --requests")
+    if n < 1:
+        raise UserError(f"-n is {n}; it must be 1 or more")
+    check_modality(modality)
+    metadata = _metadata(age, sex, fields)
+
+    from wfdm.generators.order import default_name
+    from wfdm.generators.protocol import Request
+
+    return [Request(default_name(number), modality, metadata) for number in range(1, n + 1)]
 
 
 def _metadata(age: float | None, sex: str | None, fields: list[str]) -> dict[str, str]:
@@ -76,5 +125,39 @@ def _metadata(age: float | None, sex: str | None, fields: list[str]) -> dict[str
             raise UserError(f"no metadata field '{name}'; there is {', '.join(known)}")
         # What is asked for is of no person, so the message may tell it.
         shown = value if known[name].kind == "numeric" else f"'{value}'"
-        canonical(known[name], value, f"{name} is {shown}")
+        metadata[name] = canonical(known[name], value, f"{name} is {shown}")
     return metadata
+
+
+class _Recording:
+    """Writes the provenance record of each volume as soon as it is there."""
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        generator: LatentDiffusion,
+        requests: dict[Path, Request],
+        settings: dict[str, Any],
+        code: str,
+    ) -> None:
+        from wfdm.provenance.digests import digests
+        from wfdm.provenance.records import Began
+
+        models = [checkpoint, Path(generator.space.compressor)]
+        files = [checkpoint / "config.json", *(folder / "model.safetensors" for folder in models)]
+        self.inputs = digests(file for file in files if file.is_file())
+        self.requests, self.settings, self.code, self.began = requests, settings, code, Began()
+
+    def __call__(self, path: Path) -> None:
+        from wfdm.data.paths import sidecar_path
+        from wfdm.provenance.items import Basis, is_true, write_record
+        from wfdm.provenance.records import Began, record_path
+
+        request = self.requests[path]
+        told = {"name": request.name, "modality": request.modality}
+        settings = self.settings | told | {"metadata": dict(request.metadata)}
+        basis = Basis(settings, self.code, self.inputs, self.began)
+        outputs = [path, sidecar_path(path)]
+        if not is_true(record_path(path), basis, outputs):
+            write_record(record_path(path), "sample", basis, outputs, {})
+        self.began = Began()

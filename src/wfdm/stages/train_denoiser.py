@@ -1,6 +1,6 @@
 """Train a denoiser (stage B), or continue a training that was interrupted.
 
-A conditional U-Net learns the velocity of the process on scaled latents; an exponential moving
+A conditional U-Net learns the target of the process on scaled latents; an exponential moving
 average of its weights is judged and kept (paper, 2.5.4-2.5.6).
 """
 
@@ -28,6 +28,7 @@ Settings = reads(
     "denoisers.{denoiser}.training",
     "denoisers.{denoiser}.latents",
     "denoisers.{denoiser}.posterior",
+    "metadata.age_group_from_age",
 )
 
 
@@ -62,6 +63,7 @@ def run(
         training=settings.training,
         latents=settings.latents,
         posterior=settings.posterior,
+        age_group_from_age=settings.age_group_from_age,
     )
     with recorded("train-denoiser", out, settings, inputs, implementations) as record:
         # A part of the settings that has a file of its own.

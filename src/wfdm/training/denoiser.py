@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from wfdm.config.denoisers import (
-    DenoiserTraining,
-    LatentKind,
-    RectifiedFlowSettings,
-    UNetSettings,
-)
+from wfdm.config.denoisers import DenoiserTraining, LatentKind, ProcessSettings, UNetSettings
 from wfdm.data.metadata import Statistics
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
@@ -49,6 +44,7 @@ class Task:
         network: its architecture.
         process: between data and noise.
         training: how it is trained.
+        age_group_from_age: whether the scans have their age group from their age.
         latents: how they are moved and divided (`wfdm.latents.standard`).
         posterior: whether training draws latents from their posteriors.
     """
@@ -56,8 +52,9 @@ class Task:
     name: str
     seed: int
     network: UNetSettings
-    process: RectifiedFlowSettings
+    process: ProcessSettings
     training: DenoiserTraining
+    age_group_from_age: bool
     latents: LatentKind = "scale"
     posterior: Literal["mean", "sample"] = "mean"
 
@@ -104,7 +101,9 @@ def train_denoiser(
             task.name,
             task.network,
             task.process,
+            task.training.conditioning_dropout,
             objective.modalities,
+            task.age_group_from_age,
             statistics,
             cache.space.as_dict(where),
         )
@@ -129,6 +128,8 @@ class StageB:
     """The objective of 2.5.4: the denoiser predicts the process's target, and is averaged.
 
     x_t and the target are the process's (`wfdm.processes`), t is drawn uniformly and then shifted.
+    `conditioning_dropout` hides all metadata of some items: to the network a scan of which nothing
+    is recorded, so guidance needs no null class. The modality stays.
     See `wfdm.training.loop.Objective` for the attributes.
     """
 
@@ -179,6 +180,9 @@ class StageB:
         uniform = torch.rand(len(batch["z"]), device=device, generator=generator)
         noise = torch.randn(batch["z"].shape, device=device, generator=generator)
         told = Conditions.from_dict(batch)
+        if dropout := self.task.training.conditioning_dropout:
+            kept = torch.rand(len(noise), device=device, generator=generator) >= dropout
+            told = replace(told, mask=told.mask * kept[:, None])
         loss = self._loss(run.modules["model"], batch["z"], uniform, noise, told)
         if run.update("model", loss, self.task.training.gradient_clip):
             decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
@@ -245,17 +249,18 @@ class StageB:
         """Return the loss of a batch of scaled latents z at the times that `uniform` leads to."""
         x0 = self.standard.seen(z, told.modality)
         t = self.process.training_times(uniform, self.latent_shape, self.task.process)
-        noisy = self.process.noised(x0, noise, t)
+        noisy = self.process.noised(x0, noise, t, self.task.process)
         output = model(noisy, t, told).float()
         predicted = self.process.predicted(output, noisy, t, self.task.process)
-        return self.loss(predicted, self.process.target(x0, noise, t))
+        return self.loss(predicted, self.process.target(x0, noise, t, self.task.process))
 
     def _restored(self, z: Tensor, t: Tensor, noise: Tensor, told: Conditions) -> Tensor:
         """Return the scaled latent that the average predicts from z, noised to the times t."""
-        noisy = self.process.noised(self.standard.seen(z, told.modality), noise, t)
+        process, settings = self.process, self.task.process
+        noisy = process.noised(self.standard.seen(z, told.modality), noise, t, settings)
         output = self.modules["ema"](noisy, t, told).float()
-        x0 = self.process.clean(output, noisy, t, self.task.process)
-        return self.standard.scaled(x0, told.modality)
+        answer = process.predicted(output, noisy, t, settings)
+        return self.standard.scaled(process.clean(answer, noisy, t, settings), told.modality)
 
 
 def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -59,6 +59,10 @@ class Conditions:
         """Return the same metadata with one modality for every item."""
         return replace(self, modality=torch.full_like(self.modality, MODALITY_IDS[name]))
 
+    def without_metadata(self) -> Conditions:
+        """Return the same modalities, with nothing recorded."""
+        return replace(self, mask=torch.zeros_like(self.mask))
+
     def as_dict(self) -> dict[str, Tensor]:
         """Return the parts by name, as a batch carries them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

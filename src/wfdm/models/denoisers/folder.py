@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wfdm.config.denoisers import RectifiedFlowSettings, UNetSettings
+from pydantic import TypeAdapter
+
+from wfdm.config.denoisers import ProcessSettings, UNetSettings
 from wfdm.data.metadata import Schema, Statistics, load_schema
 from wfdm.errors import UserError
 from wfdm.models.denoisers.unet import Denoiser
@@ -20,8 +22,10 @@ def build(network: UNetSettings, latent_channels: int) -> Denoiser:
 def config_text(
     name: str,
     network: UNetSettings,
-    process: RectifiedFlowSettings,
+    process: ProcessSettings,
+    conditioning_dropout: float,
     modalities: Sequence[str],
+    age_group_from_age: bool,
     statistics: Statistics,
     latent_space: dict[str, Any],
 ) -> str:
@@ -31,7 +35,9 @@ def config_text(
         name: of the denoiser; it is part of the seeds of its samples.
         network: its architecture.
         process: what it was trained for.
+        conditioning_dropout: with which it was trained.
         modalities: those that it was trained on, and so can make.
+        age_group_from_age: whether its scans had their age group from their age.
         statistics: mean and standard deviation of each numeric metadata field.
         latent_space: scale, shape and compressor of its latents, as JSON.
     """
@@ -40,7 +46,9 @@ def config_text(
         "name": name,
         "network": network.model_dump(mode="json"),
         "process": process.model_dump(mode="json"),
+        "conditioning_dropout": conditioning_dropout,
         "modalities": list(modalities),
+        "age_group_from_age": age_group_from_age,
         "latent_space": latent_space,
         "metadata_fields": fields_of(load_schema()),
         "statistics": {key: list(pair) for key, pair in statistics.items()},
@@ -59,7 +67,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         fields = config["metadata_fields"]
         config["network"] = UNetSettings.model_validate(config["network"])
-        config["process"] = RectifiedFlowSettings.model_validate(config["process"])
+        config["process"] = TypeAdapter(ProcessSettings).validate_python(config["process"])
+        config["conditioning_dropout"] = float(config["conditioning_dropout"])
+        config["age_group_from_age"] = bool(config["age_group_from_age"])
         config["modalities"] = tuple(config["modalities"])
         config["statistics"] = {name: tuple(pair) for name, pair in config["statistics"].items()}
     except FileNotFoundError:
