@@ -14,6 +14,7 @@ from wfdm.stages.notes import STAGES, note_of
 from wfdm.tables.differences import differences, note, table
 
 UNCOUNTED = {"study", "results", "assets", "shards", "cache_mb", "checkpointing", "start_from"}
+UNCOUNTED |= {"batch"}
 PHANTOM = {"name": "A", "people": 1, "modalities": {"T1w": 1.0}, "voxel_mm": [1.0, 1.0, 1.0]}
 NEW = "another_value"
 OTHER = {"training": "published", "zscore-volume": "none", "fail": "skip"}

@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.networks.schedulers import DDPMScheduler
 
 from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_task
 from tests.unit.stage_b import train as trained
-from wfdm.config.denoisers import RectifiedFlowSettings
+from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.models.denoisers.folder import load, read_config
@@ -114,6 +115,53 @@ def test_untrained_loss_is_that_of_the_linear_answer(
         answer = linear * (1 - 2 * t) / ((1 - t) ** 2 + t**2) * z
         expected.append(float((answer - (x0 - noise)).abs().pow(power).mean()))
     assert min(abs(validation_losses(tmp_path)[0] - value) for value in expected) < 1e-3
+
+
+class Recorder(torch.nn.Module):
+    """Stands for a denoiser, and notes how many metadata fields each item tells it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.told = torch.nn.Parameter(torch.zeros(1)), []
+
+    def forward(self, z, t, conditions):
+        self.told += conditions.mask.sum(1).tolist()
+        return z * self.weight
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_dropout_hides_all_metadata_of_a_share_of_items(dropout: float, latents: Path) -> None:
+    """Every scan of the cohort tells its age, so that none at all means hidden."""
+    task = training_task(conditioning_dropout=dropout)
+    objective = StageB(task, Latents(latents), cohort(), STATISTICS)
+    model = Recorder()
+    run = SimpleNamespace(modules={"model": model}, update=lambda *given: False)
+    item = objective.data.scans.item(0)
+    batch = {key: torch.stack([value] * 50) for key, value in item.items()}
+    for seed in range(20):
+        objective.step(run, batch, torch_generator(seed))  # type: ignore[arg-type]
+    told = float(item["mask"].sum())
+    assert set(model.told) == ({0.0, told} if dropout else {told})
+    assert model.told.count(0.0) / 1000 == pytest.approx(dropout, abs=0.05)
+    assert batch["mask"].sum() == 50 * told  # the scan's own is left alone
+
+
+@pytest.mark.parametrize("prediction", ["v", "epsilon"])
+def test_ddpm_is_trained_on_its_own_target(prediction: str, latents: Path, tmp_path: Path) -> None:
+    """A fresh network says zero: what is left is the target of step 501 of 1000, MONAI's 500."""
+    process = DiscreteDiffusionSettings(kind="ddpm", prediction=prediction)
+    task = training_task(process, steps=1, learning_rate=1e-9, validation_scans=1)
+    train_denoiser(task, latents, cohort(), STATISTICS, tmp_path, 1, 0, "identity")
+    scans, expected = cohort(), []
+    monai = DDPMScheduler(schedule="cosine")
+    for name in scans.loc[scans["split"] == "validation", "scan_id"]:
+        x0 = torch.from_numpy(Latents(latents).scaled_mean(name))[None]
+        own = torch_generator(seed_for(7, "validation", name))
+        noise = torch.randn(x0.shape, generator=own)
+        v = monai.get_velocity(x0, noise, torch.tensor([500]))
+        expected.append(float((noise if prediction == "epsilon" else v).square().mean()))
+    assert min(abs(validation_losses(tmp_path)[0] - value) for value in expected) < 1e-3
+    assert load(tmp_path)[1]["process"] == process
 
 
 def test_it_learns(latents: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from monai.networks.schedulers import RFlowScheduler
 from monai.networks.schedulers.rectified_flow import timestep_transform
 
 from tests.unit.stage_b import SPACING, VOLUME, cohort, encode_all, train
-from wfdm.config.denoisers import RectifiedFlowSettings
+from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
 from wfdm.config.generators import SamplerSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.table import columns, read_table, write_table
@@ -186,6 +186,76 @@ def test_a_sample_depends_on_nothing_but_itself(generator: Generator) -> None:
     for requests in (REQUESTS[::-1], REQUESTS[1:], REQUESTS[3:4]):
         for name, volume in made(generator, requests).items():
             assert np.array_equal(volume, whole[name]), name
+
+
+EIGHT = [
+    Request(f"sub-{number}", modality, {"age": str(20 + number)} if number % 3 else {})
+    for number, modality in enumerate(("T1w", "T2w", "T1Gd", "FLAIR") * 2)
+]
+
+
+@pytest.fixture(scope="module")
+def noisy(study: Path) -> Path:
+    """The folder of a denoiser for DDPM, trained with and without metadata."""
+    task = {"process": DiscreteDiffusionSettings(kind="ddpm"), "conditioning_dropout": 0.5}
+    return train(study / "latents", study / "denoisers" / "noisy", **task)
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "sampling"),
+    [
+        ("tiny", {"sampler": "euler"}),
+        ("tiny", {"sampler": "heun"}),
+        ("noisy", {"sampler": "ancestral"}),
+        ("noisy", {"sampler": "ddim", "eta": 0.5, "guidance": 2.0}),
+        ("noisy", {"sampler": "dpm-solver++"}),
+    ],
+)
+def test_a_sample_has_the_same_bits_in_any_batch(
+    denoiser: str, sampling: dict, study: Path, noisy: Path
+) -> None:
+    """One batch of 8, 8 of one, 3 uneven ones; other orders put others beside it."""
+    torch.set_num_threads(1)
+    ways = [
+        load(study / "denoisers" / denoiser, SamplerSettings(steps=STEPS, batch=size, **sampling))
+        for size in (8, 1, 3)
+    ]
+    whole, *others = (made(each, EIGHT) for each in ways)
+    others.append(made(ways[2], EIGHT[::-1]))
+    assert len({volume.tobytes() for volume in whole.values()}) == 8
+    for other in others:
+        for name, volume in whole.items():
+            assert np.array_equal(volume, other[name]), name
+
+
+def test_guidance_leads_from_the_answer_without_metadata_to_the_one_with(noisy: Path) -> None:
+    """One step of one process is linear in the answer: u + g (c - u), latents in its place."""
+    told, untold = Request("a", "T1w", {"age": "30"}), Request("a", "T1w")
+
+    def latent(request: Request, guidance: float) -> torch.Tensor:
+        sampling = SamplerSettings(sampler="ddim", steps=1, guidance=guidance)
+        return load(noisy, sampling).denoise([request], 7)
+
+    c, u = latent(told, 1.0), latent(untold, 1.0)
+    assert (c - u).abs().max() > 1e-3
+    torch.testing.assert_close(latent(told, 3.0), u + 3 * (c - u), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(latent(told, 0.0), u)
+    torch.testing.assert_close(latent(untold, 3.0), u)
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "sampling", "said"),
+    [
+        ("tiny", {"sampler": "ddim"}, "ddim does not fit the process rflow of the denoiser"),
+        ("noisy", {"sampler": "euler"}, "there is ancestral, ddim, dpm-solver"),
+        ("tiny", {"guidance": 2.0}, "trained with conditioning_dropout above 0"),
+    ],
+)
+def test_a_sampler_that_the_denoiser_does_not_fit_is_refused(
+    denoiser: str, sampling: dict, said: str, study: Path, noisy: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        load(study / "denoisers" / denoiser, SamplerSettings(**sampling))
 
 
 def test_volumes_are_standard(generator: Generator) -> None:

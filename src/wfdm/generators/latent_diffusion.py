@@ -18,7 +18,7 @@ from wfdm.data.paths import SPACE
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators.latents import decode, start_noise, step_noise
-from wfdm.generators.path import CPU_MOST, ConditionalPath, keep_apart
+from wfdm.generators.path import ConditionalPath
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
@@ -92,8 +92,6 @@ class LatentDiffusion:
         refuse_others(self, requests, self.name)
         affine = model_affine(self.space.volume_shape, self.space.spacing)
         size = self.sampling.batch
-        if self.device.type == "cpu":
-            size = min(size, CPU_MOST)
         for batch in (requests[i : i + size] for i in range(0, len(requests), size)):
             for request, latent in zip(batch, self.denoise(batch, seed), strict=True):
                 yield Sample(request, decode(self.compressor, self.space, latent), affine)
@@ -135,8 +133,6 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         raise UserError(f"{folder}: {misfit}")
     space = LatentSpace.from_dict(config["latent_space"], folder)
     device = accelerator()
-    if device.type == "cpu":
-        keep_apart(denoiser)
     digests = {
         "compressor": space.compressor_sha256,
         "standard": sha256_of(folder / STANDARD),

@@ -5,33 +5,20 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from wfdm.config.denoisers import ProcessSettings
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.processes.samplers import Levels
 
-# On the CPU a sample's bits must be its own. Measured with torch 2.13, AVX2 and one or two threads:
-# in batches of 2 to 9 an item's convolutions, norms and attention have the same bits wherever it
-# stands and whatever stands beside it, at about half the time of items one by one. Two things
-# differ: one item alone takes another, slower convolution, so it gets a copy of itself; and a
-# matrix product rounds by its number of rows, so each linear layer takes one item at a time.
-CPU_FEWEST, CPU_MOST = 2, 8
-
-
-def keep_apart(denoiser: nn.Module) -> None:
-    """Let every linear layer take one item of a batch at a time, beside a copy of itself."""
-    for layer in denoiser.modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_hook(_by_item)
-
-
-def _by_item(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-    pairs = (item.repeat_interleave(CPU_FEWEST, 0) for item in inputs[0].split(1))
-    return torch.cat([functional.linear(pair, weight, bias)[:1] for pair in pairs])
+# On the CPU every item is asked alone, beside a copy of itself: so a sample's bits are its own.
+# Within a batch its last bits depend on its place and on the batch's size: matrix products round by
+# their number of rows, and elementwise functions by where vectors and threads end. With the linear
+# layers one by one, batches of 8 took half the time an item, but only widths that are multiples of
+# 16 had the same bits. Two, because torch's fast 3D convolutions start at two items, and two are
+# done sooner than one.
+CPU_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -39,7 +26,7 @@ class ConditionalPath:
     """The denoiser's answers to one batch, turned into what its process calls them.
 
     Attributes:
-        denoiser: frozen; on the CPU with its linear layers kept apart.
+        denoiser: frozen.
         process: settings of the process that it was trained for.
         conditions: of the batch, on the denoiser's device.
         guidance: weight of the conditions (`predicted`).
@@ -82,7 +69,8 @@ class ConditionalPath:
         return self._process.predicted(output, z, times, self.process)
 
     def _asked(self, z: Tensor, times: Tensor, conditions: Conditions) -> Tensor:
-        if len(z) == 1 and z.device.type == "cpu":
-            pair = z.repeat_interleave(CPU_FEWEST, 0), times.repeat_interleave(CPU_FEWEST, 0)
-            return self.denoiser(*pair, conditions.repeated(CPU_FEWEST))[:1]
-        return self.denoiser(z, times, conditions)
+        if z.device.type != "cpu":
+            return self.denoiser(z, times, conditions)
+        twice = [part.repeat_interleave(CPU_COPIES, 0).split(CPU_COPIES) for part in (z, times)]
+        told = (conditions[item : item + 1].repeated(CPU_COPIES) for item in range(len(z)))
+        return torch.cat([self.denoiser(*each)[:1] for each in zip(*twice, told, strict=True)])

@@ -121,7 +121,7 @@ def dpm_solver(clean: Answer, z: Tensor, times: Tensor, levels: Levels) -> Tenso
     From (a, s) to (a', s'): z' = s'/s z + (a' - a s'/s) D, where D is the predicted data, led on
     from the step before: D = x0 + (x0 - x0_before) h / (2 h_before), with h the growth of
     log(a / s). In the first step, and in the last, where h is infinite, D = x0. The error is of
-    second order; each step asks once.
+    second order where a and s are smooth in time; each step asks once.
     """
     growth = torch.log(levels[0] / levels[1]).diff().tolist()
     states = zip(times.tolist(), *(level.tolist() for level in levels), strict=True)
