@@ -15,18 +15,12 @@ from wfdm.evaluation.diversity import read_scores, self_similarity
 from wfdm.evaluation.features import Features, read_features
 
 COLUMNS = (
-    "modality",
-    "n_real",
-    "n_synthetic",
-    "FID",
-    "MMD",
-    "MS-SSIM",
-    "pairs",
-    "recognised",
-    "extractor",
-    "extractor_sha256",
-    "seed",
-    "note",
+    *("modality", "n_real", "n_synthetic"),
+    *("FID", "FID low", "FID high"),
+    *("MMD", "MMD low", "MMD high", "MMD fixed"),
+    *("KID", "FID zscore-dataset", "MMD zscore-dataset"),
+    *("MS-SSIM", "pairs", "recognised"),
+    *("extractor", "extractor_sha256", "seed", "note"),
 )
 
 
@@ -80,7 +74,7 @@ def synthesis_metrics(
     table["note"] = few.map({True: f"FID and MMD need {FEWEST} scans on each side", False: ""})
     table = pd.concat([table, pd.DataFrame([_overall(table)])], ignore_index=True)
     table = table.assign(extractor=real.extractor, extractor_sha256=real.digest, seed=seed)
-    return table[list(COLUMNS)]
+    return table.reindex(columns=list(COLUMNS))
 
 
 def _check(real: Features, made: Features, scores: pd.DataFrame, where: str) -> None:
