@@ -17,7 +17,7 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
-    checks = (_spelling, _names, _labels, _volumes, _crops, _latents)
+    checks = (_spelling, _names, _labels, _volumes, _crops, _latents, _intensities)
     return next((found for check in checks for found in check(study)), None)
 
 
@@ -106,3 +106,9 @@ def _latents(study: Study) -> Iterator[str]:
                 f"latent sides that divide by {denoiser.network.divisor}, but the latent is "
                 f"{latent}: use fewer levels"
             )
+
+
+def _intensities(study: Study) -> Iterator[str]:
+    given = study.evaluation.intensity
+    if twice := [name for name in given if given.count(name) > 1]:
+        yield f"evaluation.intensity: '{twice[0]}' is given twice; keep one"
