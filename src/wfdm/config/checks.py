@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wfdm.config.compressors import CompressorSettings
-from wfdm.config.generators import DiffusionSettings, NoiseSettings
+from wfdm.config.generators import DiffusionSettings, NoiseSettings, ReconstructionSettings
 
 if TYPE_CHECKING:
     from wfdm.config.study import Study
@@ -38,7 +38,7 @@ def _names(study: Study) -> Iterator[str]:
         if isinstance(generator, DiffusionSettings):
             where = f"generators.{name}.denoiser"
             yield from _known(study.denoisers, generator.denoiser, where)
-        if isinstance(generator, NoiseSettings):
+        if isinstance(generator, NoiseSettings | ReconstructionSettings):
             where = f"generators.{name}.compressor"
             yield from _known(study.compressors, generator.compressor, where)
     shown = study.figures.generator

@@ -69,7 +69,7 @@ def _spread(product: Tensor, means: Tensor, window: int) -> Tensor:
     """Return the variance or covariance in each window, given the product and that of the means.
 
     The weights of medmetric's window sum to 1 + e, e about 1e-7 by rounding, so that it computes
-    (1 + e) E[xy] - (1 + e)^2 E[x] E[y]: less by e E[x] E[y], which MS-SSIM shows in its sixth digit.
+    (1 + e) E[xy] - (1 + e)^2 E[x] E[y], less by e E[x] E[y]: the sixth digit of MS-SSIM.
     """
     return blurred(product, window) - means - _excess(window) * means
 
