@@ -204,7 +204,7 @@ rule synthesis:
     threads: 2
     resources:
         mem_mb=more(16000),
-        runtime=more(60),
+        runtime=more(480),
     params:
         settings=settings_of("synthesis"),
         measured=lambda _, input: " ".join(
