@@ -242,7 +242,7 @@ def test_a_training_takes_what_all_share_and_its_own_keys():
 
 def test_a_row_set_to_null_is_removed():
     assert set(demo().compressors) == {"wf-vae", "wf-sa-vae", "dwt-1", "dwt-2"}
-    assert set(demo().generators) == {"wfdm", "noise"}
+    assert set(demo().generators) == {"wfdm", "real-train", "reconstructed", "mean", "noise"}
 
 
 def test_every_published_row_of_table_3_is_in_the_study_and_its_asset_is_declared():

@@ -1,4 +1,4 @@
-"""FID, MMD, pooling, pairs and features against closed forms, loops and the paper's numbers."""
+"""Pooling, pairs, features and what a generator is told of them, against the paper and loops."""
 
 import itertools
 import math
@@ -11,91 +11,30 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.mean_volumes import mean_volumes, read_intensities
 from wfdm.data.table import write_csv
+from wfdm.data.volumes import UNIT
 from wfdm.errors import UserError
 from wfdm.evaluation import diversity
 from wfdm.evaluation import features as feature_files
 from wfdm.evaluation.distribution import distances, pooled
 from wfdm.evaluation.diversity import draw_pairs, pairs_of
-from wfdm.evaluation.mean_volumes import mean_volumes
 from wfdm.evaluation.reconstruction import compare
-from wfdm.evaluation.synthesis import synthesis_metrics
+from wfdm.evaluation.synthesis import COLUMNS, synthesis_metrics
 from wfdm.seeds import generator_for
 from wfdm.tables.published import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published"
 SETTINGS = VolumeSettings(shape=(48, 48, 48), percentiles=(0, 100))
 NETWORK = FeatureSettings(depth=10, weights=None)
+BOTH = ("zscore-volume", "zscore-dataset")
 # Rounding of the printed parts and of the printed whole: one unit of the whole's last place.
 LAST_PLACE = {"FID": 1e-7, "MMD": 1e-6, "MS-SSIM": 1e-6}
 TEST_SCANS = {"T1w": 3414, "T2w": 867, "T1Gd": 297, "FLAIR": 815}
-
-
-def with_moments(n, mean, deviations, seed):
-    """Samples whose mean and (diagonal) unbiased covariance are exactly as given."""
-    raw = np.random.default_rng(seed).normal(size=(n, len(mean)))
-    orthonormal, _ = np.linalg.qr(raw - raw.mean(0))
-    return orthonormal * math.sqrt(n - 1) * deviations + mean
-
-
-def test_fid_of_diagonal_gaussians():
-    mean_a, sd_a = np.array([0.0, 1.0, 2.0, 5.0]), np.array([1.0, 0.5, 2.0, 0.1])
-    mean_b, sd_b = np.array([0.5, 1.0, 1.0, 5.5]), np.array([0.7, 0.5, 1.0, 0.3])
-    fid, _ = distances(with_moments(40, mean_a, sd_a, 1), with_moments(60, mean_b, sd_b, 2))
-    assert fid == pytest.approx(((mean_a - mean_b) ** 2).sum() + ((sd_a - sd_b) ** 2).sum())
-
-
-def test_fid_of_few_scans_in_many_dimensions():
-    # Fewer rows than columns, as in every modality of the paper but T1w: here the trace of
-    # the root is the nuclear norm of the product of the centred matrices.
-    rng = np.random.default_rng(5)
-    a, b = rng.normal(size=(6, 64)), rng.normal(1, 2, size=(9, 64))
-    x, y = (a - a.mean(0)) / math.sqrt(5), (b - b.mean(0)) / math.sqrt(8)
-    root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * root
-    assert distances(a, b)[0] == pytest.approx(expected, rel=1e-6)
-
-
-def test_identical_sets_are_at_no_distance():
-    same = np.random.default_rng(3).normal(size=(20, 8))
-    fid, mmd = distances(same, same.copy())
-    assert fid == pytest.approx(0, abs=1e-6)
-    assert mmd == 0
-
-
-def naive_mmd(x, y):
-    both = np.concatenate([x, y])
-    gaps = sorted(math.dist(p, q) for p, q in itertools.combinations(both, 2))
-    median = gaps[(len(gaps) - 1) // 2]
-    widths = [median * 2.0**power for power in range(-3, 4)]
-
-    def kernel(p, q):
-        return sum(math.exp(-(math.dist(p, q) ** 2) / (2 * w * w)) for w in widths) / 7
-
-    def within(z):
-        return sum(kernel(p, q) for p, q in itertools.permutations(z, 2)) / (len(z) * (len(z) - 1))
-
-    across = sum(kernel(p, q) for p in x for q in y) / (len(x) * len(y))
-    return math.sqrt(max(within(x) + within(y) - 2 * across, 0))
-
-
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_mmd_equals_the_sum_over_pairs(offset):
-    rng = np.random.default_rng(7)
-    x = rng.normal(offset, 0.01, size=(9, 5))
-    y = rng.normal(offset + 0.01, 0.01, size=(12, 5))
-    assert naive_mmd(x, y) > 0.1
-    assert distances(x, y)[1] == pytest.approx(naive_mmd(x, y), rel=1e-6)
-
-
-def test_one_scan_has_no_distribution():
-    one, many = np.zeros((1, 4)), np.random.default_rng(0).normal(size=(5, 4))
-    assert all(
-        math.isnan(value) for pair in ((one, many), (many, one)) for value in distances(*pair)
-    )
 
 
 @pytest.mark.parametrize("model", ["WFDM", "MAISI", "Med-DDPM"])
@@ -227,13 +166,58 @@ def test_zscore_is_unbiased_over_the_whole_volume():
     np.testing.assert_allclose(
         feature_files.mapped(volume, "zscore-volume").numpy(), expected, atol=1e-5
     )
+    by_training = feature_files.mapped(volume, "zscore-dataset", (0.25, 0.5))
+    np.testing.assert_allclose(by_training.numpy(), (volume.numpy() - 0.25) / 0.5, atol=1e-6)
     assert torch.equal(feature_files.mapped(volume, "none"), volume)
     with pytest.raises(UserError, match="constant"):
         feature_files.mapped(torch.ones(1, 1, 4, 4, 4), "zscore-volume")
 
 
+def test_intensities_of_the_training_scans_are_over_all_their_voxels(tmp_path):
+    volumes = write_volumes(tmp_path / "v", ["T1w", "T2w", "T1w"])
+    mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
+    found = read_intensities(tmp_path / "means.safetensors")
+    arrays = [nib.load(path).get_fdata() for path in volumes["path"]]
+    for name, scans in (("T1w", arrays[::2]), ("T2w", arrays[1:2]), ("all", arrays)):
+        assert found[name] == pytest.approx((np.mean(scans), np.std(scans)), rel=1e-6)
+    assert set(found) == {"T1w", "T2w", "all"}
+    save_file({"all": np.zeros(2)}, tmp_path / "old.safetensors")
+    with pytest.raises(UserError, match="tells no intensities"):
+        read_intensities(tmp_path / "old.safetensors")
+
+
+def test_brightness_and_contrast_are_seen_by_one_mapping_and_not_by_the_other(tmp_path):
+    """A sample is 0.5 v + 0.1 of another one: a generator that gets the contrast wrong."""
+    volumes = write_volumes(tmp_path / "v", ["T1w"] * 2).assign(range=UNIT)
+    flat = 0.5 * nib.load(volumes.loc[0, "path"]).get_fdata(dtype=np.float32) + np.float32(0.1)
+    volumes.loc[1, "path"] = str(tmp_path / "flat.nii.gz")
+    nib.save(nib.Nifti1Image(flat, np.eye(4)), volumes.loc[1, "path"])
+    mean_volumes(volumes[:1], SETTINGS, tmp_path / "means.safetensors")
+    found = extract(volumes, tmp_path / "out.safetensors")
+    first, second = found.values["zscore-volume"]
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
+    first, second = found.values["zscore-dataset"]
+    assert np.abs(first - second).max() > 0.05 * np.abs(first).max()
+    # Percentiles of its own, which real scans have, would hide it from both.
+    hidden = extract(volumes.drop(columns="range"), tmp_path / "hidden.safetensors")
+    np.testing.assert_allclose(*hidden.values["zscore-dataset"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_modality_without_training_scans_is_mapped_as_all_are(tmp_path):
+    volumes = write_volumes(tmp_path / "v", ["T1w", "T1w", "FLAIR"])
+    mean_volumes(volumes[:2], SETTINGS, tmp_path / "means.safetensors")
+    as_one = volumes.assign(modality="T1w")
+    found = [extract(each, tmp_path / "f.safetensors") for each in (volumes, as_one)]
+    for name in BOTH:
+        np.testing.assert_array_equal(found[0].values[name], found[1].values[name])
+
+
 def extract(volumes, out, **changes):
-    arguments = {"network": NETWORK, "weights": None, "intensity": "zscore-volume"} | changes
+    """Features of some volumes, by the intensities of the first folder of means there is."""
+    means = out.parent / "means.safetensors"
+    if not means.exists():
+        mean_volumes(volumes, SETTINGS, means)
+    arguments = {"network": NETWORK, "weights": None, "intensities": BOTH, "means": means} | changes
     return feature_files.extract(volumes, settings=SETTINGS, out=out, identity="x", **arguments)
 
 
@@ -241,13 +225,16 @@ def test_features_depend_on_their_volume_alone_and_survive_the_disk(tmp_path):
     volumes = write_volumes(tmp_path / "v", ["T1w", "T2w", "T1w"])
     whole = extract(volumes, tmp_path / "whole.safetensors")
     part = extract(volumes[::-1][:1], tmp_path / "part.safetensors")
-    np.testing.assert_array_equal(whole.values[2], part.values[0])
-    assert whole.values.dtype == np.float32
-    assert whole.of("T2w").shape == (1, whole.values.shape[1])
+    for name in BOTH:
+        np.testing.assert_array_equal(whole.values[name][2], part.values[name][0])
+        assert whole.values[name].dtype == np.float32
+        np.testing.assert_array_equal(whole.of("T2w", name), whole.values[name][1:2])
+    np.testing.assert_array_equal(whole.of("T2w"), whole.of("T2w", "zscore-volume"))
     read = feature_files.read_features([tmp_path / "whole.safetensors"])
-    np.testing.assert_array_equal(read.values, whole.values)
     assert read.scan_ids == tuple(volumes["scan_id"])
-    assert (read.extractor, read.digest) == (whole.extractor, whole.digest)
+    assert read.source == whole.source and read.intensities == BOTH
+    for name in BOTH:
+        np.testing.assert_array_equal(read.values[name], whole.values[name])
     extract(volumes, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (
         tmp_path / "whole.safetensors"
@@ -261,37 +248,95 @@ def test_shards_of_features_are_read_as_one(tmp_path):
     for path, rows in zip(parts, (volumes[2:], volumes[:0], volumes[:2]), strict=True):
         extract(rows, path)
     read = feature_files.read_features(parts)
-    np.testing.assert_array_equal(read.values, whole.values)
+    for name in BOTH:
+        np.testing.assert_array_equal(read.values[name], whole.values[name])
     assert (read.scan_ids, read.modalities) == (whole.scan_ids, whole.modalities)
     with pytest.raises(UserError, match="no volume to extract features from"):
         feature_files.read_features(parts[1:2])
 
 
-def test_a_generator_is_judged_per_modality_and_overall(tmp_path):
+def features_of(modalities, seed):
+    """Features of as many scans, drawn rather than extracted."""
+    rng = np.random.default_rng(seed)
+    return feature_files.Features(
+        {name: rng.normal(0.2 * seed, 1, (len(modalities), 12)).astype("f4") for name in BOTH},
+        tuple(f"A/sub-{number:02d}" for number in range(len(modalities))),
+        *(tuple(modalities) for _ in range(2)),
+        extractor="drawn",
+        digest="0" * 64,
+    )
+
+
+def judged(folder, real, made, pairs=(), resamples=200):
+    """The metrics of features."""
+    files = [folder / "real.safetensors"], [folder / "made.safetensors"]
+    for each, (path,) in zip((real, made), files, strict=True):
+        feature_files.write(each, path)
+    if not pairs:
+        pairs = [folder / "no-pairs.csv"]
+        pairs[0].write_text("modality,first,second,MS-SSIM\n")
+    return synthesis_metrics(*files, pairs, 1, resamples).set_index("modality")
+
+
+def test_a_generator_is_judged_per_modality_and_for_all(tmp_path):
     real = write_volumes(tmp_path / "real", ["T1w"] * 3 + ["T2w"] * 2 + ["FLAIR"])
     made = write_volumes(tmp_path / "made", list(real["modality"]), seed=50)
     made.loc[0, "path"] = made.loc[3, "path"]  # a T1w request answered with a T2w volume
     mean_volumes(real[:5], SETTINGS, tmp_path / "means.safetensors")
-    truth = extract(real, tmp_path / "real.safetensors")
-    fake = extract(made, tmp_path / "made.safetensors", means=tmp_path / "means.safetensors")
+    truth, fake = (extract(rows, tmp_path / "features") for rows in (real, made))
     pairs = scored(tmp_path, made, 2, shards=2)
-    table = synthesis_metrics(
-        [tmp_path / "real.safetensors"], [tmp_path / "made.safetensors"], pairs, seed=1
-    ).set_index("modality")
-    assert list(table.index) == ["T1w", "T2w", "FLAIR", "Overall"]
-    assert list(table["n_real"]) == list(table["n_synthetic"]) == [3, 2, 1, 6]
-    fid, mmd = distances(fake.of("T1w"), truth.of("T1w"))
-    assert (table.loc["T1w", "FID"], table.loc["T1w", "MMD"]) == (fid, mmd)
-    assert list(table["pairs"]) == [2, 1, 0, 3]
+    table, scores = judged(tmp_path, truth, fake, pairs), diversity.read_scores(pairs)
+    assert tuple(table.reset_index().columns) == COLUMNS
+    assert list(table.index) == ["T1w", "T2w", "FLAIR", "Overall", "All together"]
+    assert list(table["n_real"]) == list(table["n_synthetic"]) == [3, 2, 1, 6, 6]
+    found = distances(fake.of("T1w"), truth.of("T1w"))
+    names = ["FID", "MMD", "MMD fixed", "KID"]
+    assert list(table.loc["T1w", names]) == [found.fid, found.mmd, found.mmd_fixed, found.kid]
+    other = distances(fake.of("T1w", BOTH[1]), truth.of("T1w", BOTH[1]))
+    assert table.loc["T1w", "FID zscore-dataset"] == other.fid != found.fid
+    assert table.loc["T1w", "MMD zscore-dataset"] == other.mmd
+    assert list(table["pairs"]) == [2, 1, 0, 3, 0]
     assert math.isnan(table.loc["FLAIR", "FID"]) and "FID" in table.loc["FLAIR", "note"]
     assert "FLAIR" in table.loc["Overall", "note"]
-    expected = (3 * table.loc["T1w", "FID"] + 2 * table.loc["T2w", "FID"]) / 5
-    assert table.loc["Overall", "FID"] == pytest.approx(expected)
-    scores = diversity.read_scores(pairs)
+    for name in (*names, "FID zscore-dataset"):
+        expected = (3 * table.loc["T1w", name] + 2 * table.loc["T2w", name]) / 5
+        assert table.loc["Overall", name] == pytest.approx(expected)
     assert table.loc["T1w", "MS-SSIM"] == np.mean(scores.loc[scores.modality == "T1w", "MS-SSIM"])
     # FLAIR has no class mean, so its one sample cannot be recognised.
-    assert list(table["recognised"]) == pytest.approx([2 / 3, 1, 0, 4 / 6])
+    assert list(table["recognised"]) == pytest.approx([2 / 3, 1, 0, 4 / 6, 4 / 6])
     assert set(table["extractor_sha256"]) == {truth.digest}
+    assert (
+        table[["FID low", "FID high", "MMD low", "MMD high"]].loc["T1w":"Overall"].isna().all(None)
+    )
+    assert table.loc["T1w", "note"] == "intervals need 5"
+
+    first, second = (each.values[BOTH[0]].astype(float) for each in (fake, truth))
+    assert table.loc["All together", "FID"] == pytest.approx(distances(first, second).fid)
+    assert table.loc["All together", "FID low"] < table.loc["All together", "FID"]
+
+
+def test_intervals_of_all_modalities_are_of_their_pooled_resamples(tmp_path):
+    modalities = ["T1w"] * 30 + ["T2w"] * 20
+    real, made = features_of(modalities, 1), features_of(modalities, 2)
+    table = judged(tmp_path, real, made)
+    low, value, high = (table[name].astype(float) for name in ("FID low", "FID", "FID high"))
+    assert (low < value).all() and (value < high).all() and (table["note"] == "").all()
+    # Modalities are resampled each for itself: not their errors add up, but the squares of these.
+    widths = (high - low) * [30 / 50, 20 / 50, 1, 0]
+    expected = math.hypot(widths["T1w"], widths["T2w"])
+    assert widths["Overall"] == pytest.approx(expected, rel=0.15)
+    none = judged(tmp_path, real, made, resamples=0)
+    assert none["FID low"].isna().all() and (none["note"] == "").all()
+
+
+def test_what_one_side_lacks_is_left_out_of_all_together(tmp_path):
+    real, made = features_of(["T1w"] * 3 + ["FLAIR"] * 2, 1), features_of(["T1w"] * 3, 2)
+    table = judged(tmp_path, real, made)
+    assert list(table["n_real"]) == [3, 2, 5, 3]
+    assert table.loc["All together", "FID"] == table.loc["T1w", "FID"]
+    assert "without FLAIR" in table.loc["All together", "note"]
+    nothing = judged(tmp_path, features_of(["FLAIR"] * 2, 1), made)
+    assert nothing.loc["All together", "n_real"] == 0 and nothing["FID"].isna().all()
 
 
 def test_pairs_do_not_depend_on_other_generators_or_modalities():
@@ -305,16 +350,16 @@ def test_pairs_do_not_depend_on_other_generators_or_modalities():
 
 def test_features_of_different_networks_are_refused(tmp_path):
     volumes = write_volumes(tmp_path / "v", ["T1w"] * 2)
-    mean_volumes(volumes, SETTINGS, tmp_path / "means.safetensors")
-    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
-    extract(volumes, a, means=tmp_path / "means.safetensors")
-    extract(volumes, b, network=FeatureSettings(depth=10, weights=None, seed=9))
-    extract(volumes, c)
+    a, b = (tmp_path / f"{name}.safetensors" for name in "ab")
+    extract(volumes, a)
     pairs = scored(tmp_path, volumes, 10)
-    with pytest.raises(UserError, match="extract both again"):
-        synthesis_metrics([a], [b], pairs, 1)
-    with pytest.raises(UserError, match="made without mean volumes"):
-        synthesis_metrics([a], [c], pairs, 1)
+    for change in (
+        {"network": FeatureSettings(depth=10, weights=None, seed=9)},
+        {"intensities": ["none"]},
+    ):
+        extract(volumes, b, **change)
+        with pytest.raises(UserError, match="extract both again"):
+            synthesis_metrics([a], [b], pairs, 1, 0)
     others = volumes.assign(scan_id=["A/sub-8_T1w", "A/sub-9_T1w"])
     with pytest.raises(UserError, match="other samples"):
-        synthesis_metrics([a], [a], scored(tmp_path, others, 10), 1)
+        synthesis_metrics([a], [a], scored(tmp_path, others, 10), 1, 0)

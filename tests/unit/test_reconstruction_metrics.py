@@ -11,8 +11,9 @@ import torch
 from wfdm import models
 from wfdm.config.compressors import HaarTransform
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data import mean_volumes
 from wfdm.errors import UserError
-from wfdm.evaluation import floors, mean_volumes
+from wfdm.evaluation import floors
 from wfdm.evaluation.reconstruction import (
     COLUMNS,
     LATENT,

@@ -4,9 +4,11 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -17,11 +19,12 @@ from monai.networks.schedulers.rectified_flow import timestep_transform
 from tests.unit.stage_b import SPACING, VOLUME, cohort, encode_all, train
 from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
 from wfdm.config.generators import SamplerSettings
+from wfdm.data.mean_volumes import mean_volumes, read_means
 from wfdm.data.metadata import load_schema
 from wfdm.data.table import columns, read_table, write_table
-from wfdm.data.volumes import model_affine
+from wfdm.data.volumes import load_standardised, model_affine
 from wfdm.errors import UserError
-from wfdm.generators import Request, decoded_noise, folder, load
+from wfdm.generators import Request, decoded_noise, folder, load, references
 from wfdm.generators.latent_diffusion import LatentDiffusion
 from wfdm.generators.latents import start_noise
 from wfdm.generators.protocol import Generator
@@ -154,7 +157,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(latents, root / "denoisers" / "tiny")
     full = scans.assign(path="x.nii.gz", state="raw")
     write_table(full[list(columns())], root / "scans.tsv")
-    write_table(scans[["scan_id"]], root / "volumes.tsv")
+    volumes = scans.assign(path=[str(root / f"{number}.nii.gz") for number in range(len(scans))])
+    write_table(volumes[["scan_id", "modality", "path"]], root / "volumes.tsv")
+    mean_volumes(volumes[volumes["split"] == "train"], VOLUME, root / "means.safetensors")
     splits = scans[["scan_id", "person", "split"]].assign(leak="")
     write_table(splits, root / "splits.tsv")
     return root
@@ -348,16 +353,31 @@ def test_written_sample_is_read_back(generator: LatentDiffusion, tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
+DECODED = ("noise", "reconstruction")
+SOURCES = {
+    "noise": "latents/scale.json",
+    "reconstruction": "compressors/haar/model.safetensors",
+    "mean": "means.safetensors",
+    "real": "volumes.tsv",
+}
+
+
+def parsed(content: dict) -> Any:
+    """The settings of the stage on the small study's grid."""
+    grid = {"volume": VOLUME.model_dump(), "spacing": SPACING}
+    return sample_test.Settings.parse(json.dumps(content | grid))
+
+
 def run_shards(
     study: Path, out: Path, shards: int, seed: int = 7, kind: str = "diffusion"
 ) -> list[list[str]]:
     """Sample all shards by the stage; return the rows of their tables."""
     made = {"kind": "diffusion", "denoiser": "tiny", "steps": STEPS}
     source = study / "denoisers" / "tiny" / "model.safetensors"
-    if kind == "noise":
-        made, source = {"kind": "noise", "compressor": "haar"}, study / "latents" / "scale.json"
-    text = json.dumps({"seed": seed, "generator": "tiny", "made": made})
-    settings = sample_test.Settings.parse(text)
+    if kind != "diffusion":
+        made = {"kind": kind, "compressor": "haar"} if kind in DECODED else {"kind": kind}
+        source = study / SOURCES[kind]
+    settings = parsed({"seed": seed, "generator": "tiny", "made": made})
     rows = []
     for shard in range(shards):
         file = out / f"shard-{shard:04d}-of-{shards:04d}.tsv"
@@ -396,6 +416,65 @@ def test_reference_needs_no_denoiser(study: Path, tmp_path: Path) -> None:
     assert "SamplingSteps" not in told and set(told["ModelSHA256"]) == {"compressor"}
 
 
+def sidecar_of(path: str) -> dict:
+    """What lies beside a volume."""
+    return json.loads(Path(path.replace(".nii.gz", ".json")).read_text())
+
+
+def test_real_scans_are_drawn_from_the_training_split_and_only_listed(
+    study: Path, tmp_path: Path
+) -> None:
+    rows = run_shards(study, tmp_path / "out", 2, kind="real")
+    volumes = read_table(study / "volumes.tsv").set_index("scan_id")
+    split = cohort().set_index("scan_id")["split"]
+    # The test split has one scan of each modality, and the training split one or two.
+    assert sorted(row[1] for row in rows) == ["FLAIR", "T1Gd", "T1w", "T2w"]
+    for name, modality, path, _, scale in rows:
+        assert split[name] == "train" and scale == ""
+        assert volumes.loc[name, ["modality", "path"]].tolist() == [modality, path]
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+    assert rows == run_shards(study, tmp_path / "again", 1, kind="real")
+
+
+def test_real_scans_are_drawn_by_the_seed_each_once() -> None:
+    names = [f"A/sub-{number}" for number in range(3)]
+    training = pd.DataFrame({"scan_id": names, "modality": "T2w", "path": names})
+    drawn = [
+        references.draw_real(training, {"T2w": 2}, seed, "real-train")["scan_id"].tolist()
+        for seed in range(40)
+    ]
+    assert all(len(set(each)) == 2 for each in drawn)
+    assert {name for each in drawn for name in each} == set(names)
+    few = references.draw_real(training, {"T2w": 4, "FLAIR": 1}, 1, "real-train")
+    assert few["scan_id"].tolist() == names
+
+
+def test_reconstructions_are_the_test_scans_through_the_compressor(
+    study: Path, tmp_path: Path
+) -> None:
+    rows = run_shards(study, tmp_path / "out", 1, kind="reconstruction")
+    volumes = read_table(study / "volumes.tsv").set_index("scan_id")["path"]
+    assert len(rows) == 4
+    for name, _, path, _, scale in rows:
+        wanted = load_standardised(volumes[name], VOLUME)[0]  # the Haar transform loses nothing
+        np.testing.assert_allclose(nib.load(path).get_fdata(), wanted, atol=1e-5)
+        told = sidecar_of(path)
+        assert told["Synthetic"] is False and told["Sources"] == [volumes[name]]
+        assert scale == "unit" and "desc-reconstruction" in path
+        assert nib.load(path).header["descrip"].tobytes().startswith(b"REFERENCE")
+
+
+def test_the_mean_of_a_modality_is_written_once_and_listed_for_every_scan(
+    study: Path, tmp_path: Path
+) -> None:
+    rows = run_shards(study, tmp_path / "out", 1, kind="mean")
+    means = read_means(study / "means.safetensors")
+    assert len(rows) == 4 == len(list((tmp_path / "out").rglob("*.nii.gz")))
+    for _, modality, path, _, scale in rows:
+        np.testing.assert_array_equal(nib.load(path).get_fdata(dtype="f4"), means[modality][0])
+        assert sidecar_of(path)["Synthetic"] is False and scale == "unit"
+
+
 def test_metadata_that_the_schema_does_not_know_is_told(generator: LatentDiffusion) -> None:
     request = Request("a", "T1w", {"sex": "maybe"})
     with pytest.raises(UserError, match="sex is in no known spelling"):
@@ -417,7 +496,7 @@ def test_finished_volumes_are_written_once_each(study: Path, tmp_path: Path) -> 
     table = tmp_path / "table.tsv"
     table.write_text("\n".join(lines) + "\n")
     made = {"kind": "folder", "table": str(table)}
-    settings = sample_test.Settings.parse(json.dumps({"seed": 7, "generator": "t", "made": made}))
+    settings = parsed({"seed": 7, "generator": "t", "made": made})
     tables = [study / f"{name}.tsv" for name in ("scans", "splits", "volumes")]
     found = []
     for shard in range(2):

@@ -17,13 +17,17 @@ pytestmark = pytest.mark.slow
 TABLE_A = {"table3": 1, "table8to11": 4, "metrics": 1}
 TABLE_B = {"table4": 1, "metrics": 1}
 FIGURES = {"figure1": 1, "figure2": 1, "figure3": 1}
-JUDGED = {"diversity": 4, "synthesis": 2, **TABLE_B}
-SAMPLED = {  # one generator of two
+JUDGED = {"diversity": 10, "synthesis": 5, **TABLE_B}
+SAMPLED = {  # one generator of five
     **{"sample": 2, "samples": 1, "features": 2, "diversity": 2, "synthesis": 1, "figure3": 1},
     **TABLE_B,
 }
-BOTH_SAMPLED = {
+BOTH_SAMPLED = {  # those that begin with noise in the latents
     **{"sample": 4, "samples": 2, "features": 4, "diversity": 4, "synthesis": 2, "figure3": 1},
+    **TABLE_B,
+}
+DECODED = {  # these, and the reconstructions
+    **{"sample": 6, "samples": 3, "features": 6, "diversity": 6, "synthesis": 3, "figure3": 1},
     **TABLE_B,
 }
 STAGE_B = {"encode": 2, "latents": 1, "train_denoiser": 1, **BOTH_SAMPLED}
@@ -31,11 +35,13 @@ STAGE_A = {  # two compressors, of which one is trained and one measured by the 
     **{"train_compressor": 2, "reconstruction": 4, "join": 2, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
+    **DECODED,
 }
 TRAINED = {  # the one that is trained
     **{"train_compressor": 1, "reconstruction": 2, "join": 1, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
+    **DECODED,
 }
 MEASURED = {
     **{"floors": 2, "reconstruction": 4, "join": 3},
@@ -114,7 +120,7 @@ COUNTED = {
         MEASURED,
     ),
     "the diversity of samples": (
-        (f"{SRC}/evaluation/diversity.py", "KEPT = 32", "KEPT = 16"),
+        (f"{SRC}/evaluation/diversity.py", "KEPT = 8", "KEPT = 16"),
         JUDGED,
     ),
     "one table": ((f"{SRC}/tables/table4.py", "", UNUSED), TABLE_B),
@@ -205,8 +211,12 @@ SETTINGS = {  # these are told
     "another row of table 4": ({"generators": {"another": ANOTHER}}, SAMPLED),
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (
-        {"evaluation": {"intensity": "none"}},
-        {"features": 6, "synthesis": 2, **TABLE_B},
+        {"evaluation": {"intensity": ["none"]}},
+        {"features": 12, "synthesis": 5, **TABLE_B},
+    ),
+    "how often intervals resample": (
+        {"evaluation": {"resamples": 20}},
+        {"synthesis": 5, **TABLE_B},
     ),
     "LPIPS": (
         {"evaluation": {"lpips": {"every": 2}}},

@@ -70,8 +70,8 @@ DEMO = {
     **{"asset": 2, "index": 1, "coverage": 1, "split": 1, "phantom": 1, "preprocess": 1},
     **{"quality": 1, "volumes": 1, "image_hash": 1, "near_duplicates": 1},
     **{"train_compressor": 4, "encode": 1, "latents": 1, "train_denoiser": 1},
-    **{"sample": 2, "samples": 2, "mean_volumes": 1, "floors": 1, "reconstruction": 4, "join": 5},
-    **{"features": 3, "diversity": 2, "synthesis": 2, "table1": 1, "table3": 1, "table4": 1},
+    **{"sample": 5, "samples": 5, "mean_volumes": 1, "floors": 1, "reconstruction": 4, "join": 5},
+    **{"features": 6, "diversity": 5, "synthesis": 5, "table1": 1, "table3": 1, "table4": 1},
     **{"table8to11": 4, "metrics": 1, "differences": 1, "figure1": 1, "figure2": 1, "figure3": 1},
     "pages": 1,
 }
@@ -93,8 +93,8 @@ def table_4(shards: int) -> dict[str, int]:
         # Assets: the atlas, its head, and the weights of two feature networks.
         **{"asset": 4, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
         **{"train_compressor": 1, "encode": shards, "latents": 1, "train_denoiser": 1},
-        **{"sample": 2 * shards, "samples": 2, "mean_volumes": 1, "features": 3 * shards},
-        **{"diversity": 2 * shards, "synthesis": 2, "table4": 1},
+        **{"sample": 5 * shards, "samples": 5, "mean_volumes": 1, "features": 6 * shards},
+        **{"diversity": 5 * shards, "synthesis": 5, "table4": 1},
     }
 
 

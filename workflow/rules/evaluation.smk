@@ -133,10 +133,7 @@ rule features:
         splits=lambda wildcards: [results("data/splits.tsv")][
             : wildcards.cohort == "real"
         ],
-        # A sample's nearest mean volume says whether it is of the modality that was asked for.
-        means=lambda wildcards: [results("evaluation/mean_volumes.safetensors")][
-            : wildcards.cohort != "real"
-        ],
+        means=results("evaluation/mean_volumes.safetensors"),
         weights=assets(study.evaluation.features.assets),
     output:
         features=shard_file("evaluation/features/{cohort}", ".safetensors"),
@@ -152,7 +149,6 @@ rule features:
     params:
         settings=settings_of("features"),
         splits=lambda _, input: option("splits", input.splits),
-        means=lambda _, input: option("means", input.means),
         weights=lambda _, input: option("weights", input.weights),
         shards=study.shards,
         code=code_of("features"),
@@ -160,7 +156,7 @@ rule features:
         "Features of shard {wildcards.shard} of the {wildcards.cohort} volumes"
     shell:
         "WFDM_GPUS={resources.gpu} wfdm features --settings {params.settings:q} "
-        "--volumes {input.volumes:q} {params.splits} {params.means} {params.weights} "
+        "--volumes {input.volumes:q} --means {input.means:q} {params.splits} {params.weights} "
         "--shard {wildcards.shard} --shards {params.shards} "
         "--threads {threads} --out {output.features:q} 2>&1 | tee {log:q}"
 
@@ -208,7 +204,7 @@ rule synthesis:
     threads: 2
     resources:
         mem_mb=more(16000),
-        runtime=more(60),
+        runtime=more(480),
     params:
         settings=settings_of("synthesis"),
         measured=lambda _, input: " ".join(

@@ -67,12 +67,18 @@ def latents_of(path):
 
 
 def source_of(wildcards):
-    """Return what a generator is made of: a denoiser, a space of latents, or a table."""
+    """Return what a generator is made of: a denoiser, latents' space, or what a reference shows."""
     row = study.generators[wildcards.generator]
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/model.safetensors")
     if row.kind == "noise":
         return results(f"latents/{compressor_of(row)}/scale.json")
+    if row.kind == "reconstruction":
+        return results(f"compressors/{compressor_of(row)}/model.safetensors")
+    if row.kind == "mean":
+        return results("evaluation/mean_volumes.safetensors")
+    if row.kind == "real":
+        return results("preprocessed/volumes.tsv")
     return row.table
 
 
@@ -80,7 +86,7 @@ def models_of(wildcards):
     """Return the other models that a generator works with."""
     row = study.generators[wildcards.generator]
     made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
-    if row.kind == "folder":
+    if row.kind in ("folder", "real", "mean"):
         return []
     return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
 
@@ -92,7 +98,7 @@ def code_of_sample(wildcards):
     if row.kind == "diffusion":
         made = study.denoisers[row.denoiser]
         parts = [made.network.implementation, made.process.implementation]
-    if row.kind != "folder":
+    if row.kind not in ("folder", "real", "mean"):
         parts.append(architecture(compressor_of(made)))
     return code_of("sample_test", row.implementation, *parts)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wfdm.config.compressors import CompressorSettings
-from wfdm.config.generators import DiffusionSettings, NoiseSettings
+from wfdm.config.generators import DiffusionSettings, NoiseSettings, ReconstructionSettings
 
 if TYPE_CHECKING:
     from wfdm.config.study import Study
@@ -17,7 +17,8 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
-    checks = (_spelling, _names, _labels, _volumes, _crops, _latents, _samplers)
+    first = (_spelling, _names, _labels, _volumes)
+    checks = (*first, _crops, _latents, _samplers, _intensities)
     return next((found for check in checks for found in check(study)), None)
 
 
@@ -38,7 +39,7 @@ def _names(study: Study) -> Iterator[str]:
         if isinstance(generator, DiffusionSettings):
             where = f"generators.{name}.denoiser"
             yield from _known(study.denoisers, generator.denoiser, where)
-        if isinstance(generator, NoiseSettings):
+        if isinstance(generator, NoiseSettings | ReconstructionSettings):
             where = f"generators.{name}.compressor"
             yield from _known(study.compressors, generator.compressor, where)
     shown = study.figures.generator
@@ -115,3 +116,9 @@ def _samplers(study: Study) -> Iterator[str]:
             dropout = denoiser.training.conditioning_dropout
             if found := generator.misfit(denoiser.process, dropout):
                 yield f"generators.{name}.{found}"
+
+
+def _intensities(study: Study) -> Iterator[str]:
+    given = study.evaluation.intensity
+    if twice := [name for name in given if given.count(name) > 1]:
+        yield f"evaluation.intensity: '{twice[0]}' is given twice; keep one"

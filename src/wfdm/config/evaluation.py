@@ -7,6 +7,8 @@ from pydantic import Field
 from wfdm.config.base import Positive, Section
 from wfdm.config.features import FeatureSettings, LpipsSettings
 
+Intensity = Literal["zscore-volume", "zscore-dataset", "none"]
+
 
 class EvaluationSettings(Section):
     """Metrics of tables 3 and 4 (paper, 2.5.7)."""
@@ -15,10 +17,16 @@ class EvaluationSettings(Section):
         LpipsSettings(), description="of reconstructions (table 3); null leaves the column empty"
     )
     features: FeatureSettings = FeatureSettings()
-    intensity: Literal["zscore-volume", "none"] = Field(
-        "zscore-volume",
-        description="before the feature network: of each volume by itself, as medmetric advises "
-        "(the paper says z-score, not over what)",
+    intensity: list[Intensity] = Field(
+        ["zscore-volume", "zscore-dataset"],
+        min_length=1,
+        description="before the feature network (the paper says z-score, not over what): of each "
+        "volume by itself, as medmetric advises, or by one mean and deviation per modality over "
+        "the training scans, the default of the authors' code; the first one gives FID, MMD and "
+        "KID, the others further columns",
+    )
+    resamples: int = Field(
+        200, ge=0, description="our choice: of the 95 % bootstrap intervals; 0: none are made"
     )
     diversity_pairs: Positive = Field(
         5000, description="most MS-SSIM pairs per modality (authors' code)"

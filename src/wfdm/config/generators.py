@@ -91,6 +91,37 @@ class FolderSettings(Section):
     table: str = Field(description="TSV with the columns modality and path, one row per volume")
 
 
+class RealSettings(Section):
+    """Training scans, drawn by the seed, as many as there are test scans: the best there is."""
+
+    implementation: ClassVar[str] = "wfdm.generators.references"
+    kind: Literal["real"]
+    label: str = label_field("name in tables and figures")
+
+
+class ReconstructionSettings(Section):
+    """The test scans through a compressor: what its decoder costs, before any denoiser."""
+
+    implementation: ClassVar[str] = "wfdm.generators.references"
+    kind: Literal["reconstruction"]
+    label: str = label_field("name in tables and figures")
+    compressor: str = Field(description="name of the compressor")
+
+
+class MeanSettings(Section):
+    """The mean training volume of the modality, for every test scan: a floor for distances."""
+
+    implementation: ClassVar[str] = "wfdm.generators.references"
+    kind: Literal["mean"]
+    label: str = label_field("name in tables and figures")
+
+
 GeneratorSettings = Annotated[
-    DiffusionSettings | NoiseSettings | FolderSettings, Field(discriminator="kind")
+    DiffusionSettings
+    | NoiseSettings
+    | FolderSettings
+    | RealSettings
+    | ReconstructionSettings
+    | MeanSettings,
+    Field(discriminator="kind"),
 ]

@@ -31,7 +31,14 @@ from wfdm.config.compressors import (
 )
 from wfdm.config.denoisers import DenoiserSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
-from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
+from wfdm.config.generators import (
+    DiffusionSettings,
+    GeneratorSettings,
+    MeanSettings,
+    NoiseSettings,
+    RealSettings,
+    ReconstructionSettings,
+)
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
@@ -96,6 +103,11 @@ COMPRESSORS = {
 }
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
+    "real-train": RealSettings(kind="real", label="Real training scans (reference)"),
+    "reconstructed": ReconstructionSettings(
+        kind="reconstruction", label="Test scans, reconstructed (reference)", compressor="wf-sa-vae"
+    ),
+    "mean": MeanSettings(kind="mean", label="Mean of the modality (reference)"),
     "noise": NoiseSettings(kind="noise", label="Decoded noise (reference)", compressor="wf-sa-vae"),
 }
 

@@ -2,7 +2,9 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +18,8 @@ from wfdm.data.grid import sri24_grid
 from wfdm.errors import UserError
 from wfdm.log import log
 
+UNIT = "unit"
+"""range of a sample whose generator makes volumes in [0, 1], as models see them"""
 _NIFTI2_HEADER = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
 
 
@@ -75,6 +79,27 @@ def load_standardised(path: Path | str, settings: VolumeSettings) -> np.ndarray:
     except UserError as error:
         text = str(error)
         raise UserError(text if str(path) in text else f"{path}: {text}") from error
+
+
+def load_scan(scan: Mapping[str, Any], settings: VolumeSettings) -> np.ndarray:
+    """Read the volume of a row of a table of scans or samples as models see it.
+
+    A real scan is standardised. A sample whose row has the range UNIT is as its generator means it:
+    it is only placed on the grid and clipped to [0, 1], for percentiles of its own would hide that
+    it is too bright, too dark or too flat.
+
+    Args:
+        scan: path, and of a sample its range.
+        settings: of the tensor that every model sees.
+
+    Returns:
+        (1, *settings.shape) float32 in [0, 1].
+    """
+    if scan.get("range") != UNIT:
+        return load_standardised(scan["path"], settings)
+    image = read_image(scan["path"])
+    placed = _crop_or_pad(np.asarray(image.dataobj, dtype=np.float32), settings.shape)
+    return placed.clip(0, 1)[None]
 
 
 def rescale(

@@ -1,8 +1,9 @@
 """Features of volumes: one row per volume, from a fixed network that is named in the file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from safetensors.numpy import save_file
 from wfdm.atomic import atomic_path
 from wfdm.config.features import FeatureSettings
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.mean_volumes import ALL, read_intensities, read_means, recognise
 from wfdm.data.shards import each_once
-from wfdm.data.table import rows_of
-from wfdm.data.volumes import load_standardised
+from wfdm.data.table import MODALITIES, rows_of
+from wfdm.data.volumes import load_scan
 from wfdm.errors import UserError, damaged
-from wfdm.evaluation.mean_volumes import read_means, recognise
 from wfdm.models.features import medicalnet
 
 
@@ -26,40 +27,50 @@ from wfdm.models.features import medicalnet
 class Features:
     """Pooled features of n volumes, and what made them."""
 
-    values: np.ndarray
-    """float32 (n, d)"""
+    values: Mapping[str, np.ndarray]
+    """float32 (n, d) for each mapping of intensities before the network, the first one first"""
     scan_ids: tuple[str, ...]
     modalities: tuple[str, ...]
     nearest: tuple[str, ...]
-    """modality whose mean training volume is nearest; "" where no means were given"""
+    """modality whose mean training volume is nearest"""
     extractor: str
     """name of the network"""
     digest: str
     """sha256 of its weights"""
-    intensity: str
-    """mapping before the network"""
 
     @property
-    def source(self) -> tuple[str, str, str]:
-        """What made them: network, digest of its weights, mapping of intensities."""
-        return self.extractor, self.digest, self.intensity
+    def intensities(self) -> tuple[str, ...]:
+        """The mappings of intensities before the network."""
+        return tuple(self.values)
 
-    def of(self, modality: str) -> np.ndarray:
-        """Return the features of one modality, float64 (m, d).
+    @property
+    def source(self) -> tuple[str, str, tuple[str, ...]]:
+        """What made them: network, digest of its weights, mappings of intensities."""
+        return self.extractor, self.digest, self.intensities
+
+    def of(self, modality: str, intensity: str | None = None) -> np.ndarray:
+        """Return the features of one modality, float64 (m, d), by default of the first mapping.
 
         Double precision because the kernel of MMD subtracts large squares.
         """
-        return self.values[np.array(self.modalities) == modality].astype(np.float64)
+        found = self.values[intensity or self.intensities[0]]
+        return found[np.array(self.modalities) == modality].astype(np.float64)
 
 
-def mapped(volume: torch.Tensor, intensity: str) -> torch.Tensor:
-    """Map intensities before the network.
+def mapped(
+    volume: torch.Tensor, intensity: str, training: tuple[float, float] = (0, 1)
+) -> torch.Tensor:
+    """Map intensities before the network, background included.
 
-    "zscore-volume" subtracts the mean and divides by the unbiased standard deviation of the
-    whole volume, background included (medmetric's advice); "none" changes nothing.
+    "zscore-volume" subtracts the volume's own mean and divides by its unbiased deviation
+    (medmetric's advice): brightness and contrast are gone. "zscore-dataset" takes mean and
+    deviation of the `training` scans of the modality (authors' code). "none" changes nothing.
     """
     if intensity == "none":
         return volume
+    if intensity == "zscore-dataset":
+        mean, spread = training
+        return (volume - mean) / spread
     deviation = volume.std()
     if not deviation > 0:
         raise UserError("features: a volume is constant, so it has no z-score; look at its file")
@@ -70,67 +81,78 @@ def extract(
     volumes: pd.DataFrame,
     network: FeatureSettings,
     weights: Path | None,
-    intensity: str,
+    intensities: Sequence[str],
     settings: VolumeSettings,
+    means: Path,
     out: Path,
     identity: str,
     device: torch.device | str = "cpu",
-    means: Path | None = None,
 ) -> Features:
     """Extract the features of every volume and write them to `out` (safetensors).
 
-    Real and synthetic volumes pass the same standardisation to [0, 1] (a second pass changes
-    nothing), one volume at a time, so a row depends on its volume only.
+    A row depends on its volume and modality only. A volume that many rows name, as those of the
+    modality's mean do, is looked at once.
 
     Args:
-        volumes: columns scan_id, modality, path.
+        volumes: columns scan_id, modality, path; of samples also range (`load_scan`).
         network: which network.
         weights: its verified weights file; None for the declared stand-in.
-        intensity: "zscore-volume" or "none".
+        intensities: mappings before the network (`mapped`).
         settings: of the tensor that every model sees.
+        means: mean training volumes (`mean_volumes`), which tell what a volume is nearest to, and
+            the intensities of the training scans. A modality that these lack is mapped as all are.
         out: the file; what a killed run extracted is kept beside it.
         identity: of settings, inputs and code.
         device: where the network runs.
-        means: mean training volumes (`mean_volumes`); with them each volume's nearest is told.
     """
     module, name, digest = medicalnet.build(network, weights)
     module = module.to(device)
     scans = {row["scan_id"]: row for row in rows_of(volumes)}
-    classes = read_means(means) if means else {}
+    classes, training = read_means(means), read_intensities(means)
 
+    @lru_cache(len(MODALITIES))
     @torch.inference_mode()
-    def row(scan_id: str) -> tuple[list[float], str]:
-        array = load_standardised(scans[scan_id]["path"], settings)
+    def look(path: str, modality: str, given: str) -> tuple[list[list[float]], str]:
+        array = load_scan({"path": path, "range": given}, settings)
         volume = torch.from_numpy(array)[None].to(device)
-        pooled = module.pooled(mapped(volume, intensity))[0].float().cpu().tolist()
-        return pooled, recognise(array, classes) if classes else ""
+        moments = training.get(modality, training[ALL])
+        shown = (mapped(volume, intensity, moments) for intensity in intensities)
+        pooled = [module.pooled(each)[0].float().cpu().tolist() for each in shown]
+        return pooled, recognise(array, classes)
+
+    def row(scan_id: str) -> tuple[list[list[float]], str]:
+        scan = scans[scan_id]
+        return look(scan["path"], scan["modality"], scan.get("range", ""))
 
     done = [found for _, found in each_once(scans, row, out, identity, "features")]
     features = Features(
-        values=np.array([pooled for pooled, _ in done], np.float32),
+        values={
+            intensity: np.array([pooled[place] for pooled, _ in done], np.float32)
+            for place, intensity in enumerate(intensities)
+        },
         scan_ids=tuple(scans),
         modalities=tuple(row["modality"] for row in scans.values()),
         nearest=tuple(nearest for _, nearest in done),
         extractor=name,
         digest=digest,
-        intensity=intensity,
     )
-    _write(features, out)
+    write(features, out)
     return features
 
 
-def _write(features: Features, out: Path | str) -> None:
+def write(features: Features, out: Path | str) -> None:
+    """Write features to a safetensors file."""
     about = {
         "scan_ids": features.scan_ids,
         "modalities": features.modalities,
         "nearest": features.nearest,
         "extractor": features.extractor,
         "digest": features.digest,
-        "intensity": features.intensity,
+        "intensities": features.intensities,
     }
     with atomic_path(out) as temporary:
         # One metadata key: safetensors writes several in an order that changes from run to run.
-        save_file({"features": features.values}, temporary, metadata={"about": json.dumps(about)})
+        save_file(dict(features.values), temporary, metadata={"about": json.dumps(about)})
 
 
 def read_features(paths: Sequence[Path | str]) -> Features:
@@ -156,7 +178,10 @@ def read_features(paths: Sequence[Path | str]) -> Features:
     nearest = np.concatenate([part.nearest for part in filled])
     return replace(
         first,
-        values=np.concatenate([part.values for part in filled])[order],
+        values={
+            intensity: np.concatenate([part.values[intensity] for part in filled])[order]
+            for intensity in first.intensities
+        },
         scan_ids=tuple(map(str, scan_ids[order])),
         modalities=tuple(map(str, modalities[order])),
         nearest=tuple(map(str, nearest[order])),
@@ -169,7 +194,7 @@ def _read(path: Path | str) -> Features:
             about = json.loads((file.metadata() or {}).get("about", "null"))
             if about is None:
                 raise UserError(f"{path}: not a features file of this pipeline; extract it again")
-            values = file.get_tensor("features")
+            values = {name: file.get_tensor(name) for name in about["intensities"]}
     except SafetensorError as error:
         raise damaged(path, error) from None
     return Features(
@@ -179,5 +204,4 @@ def _read(path: Path | str) -> Features:
         nearest=tuple(about["nearest"]),
         extractor=about["extractor"],
         digest=about["digest"],
-        intensity=about["intensity"],
     )

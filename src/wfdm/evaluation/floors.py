@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.mean_volumes import ALL
 from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
 from wfdm.evaluation import reconstruction
-from wfdm.evaluation.mean_volumes import ALL
 from wfdm.models.features import lpips
 
 SAME_ANSWER = "Mean training volume (reference)"

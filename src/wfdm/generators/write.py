@@ -12,7 +12,8 @@ from wfdm.data.volumes import write_nifti
 from wfdm.generators.protocol import Generator, Request, Sample
 from wfdm.log import progress
 
-DESCRIPTION = b"SYNTHETIC: made by WFDM"
+DESCRIPTION = {True: b"SYNTHETIC: made by WFDM", False: b"REFERENCE: from real scans"}
+"""of the image's header, by whether it is synthetic"""
 
 
 def write_samples(
@@ -50,19 +51,27 @@ def write_samples(
 
 
 def write_sample(path: Path, sample: Sample, text: str) -> None:
-    """Write one synthetic volume and its sidecar; equal volumes make equal files.
+    """Write one volume and its sidecar; equal volumes make equal files.
 
     The sidecar is written last, and one that was there before goes first: where it exists, it tells
     of the volume beside it.
     """
     with alone(path):
         sidecar_path(path).unlink(missing_ok=True)
-        write_nifti(path, sample.volume, sample.affine, description=DESCRIPTION)
+        write_nifti(
+            path,
+            sample.volume,
+            sample.affine,
+            description=DESCRIPTION[json.loads(text)["Synthetic"]],
+        )
         write_text(sidecar_path(path), text)
 
 
 def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str, Any]:
-    """Return the sidecar of a sample: that it is synthetic, what was asked, what made it."""
+    """Return the sidecar of a sample: that it is synthetic, what was asked, what made it.
+
+    A reference says by its `made_by` that it is not synthetic.
+    """
     conditions = {
         field.name: text
         for field in load_schema().fields

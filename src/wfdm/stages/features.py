@@ -15,22 +15,22 @@ Settings = reads("volume", "network=evaluation.features", "evaluation.intensity"
 def run(
     settings: Any,
     volumes: Volumes,
+    means: Annotated[
+        Path, "Mean volumes of the training split: they tell which is nearest, and intensities."
+    ],
     shard: Shard,
     shards: Shards,
     out: Out,
     threads: Threads = 1,
     splits: Annotated[Path | None, "Split table: only the test scans; none: every volume."] = None,
     weights: Annotated[Path | None, "Weights of the feature network."] = None,
-    means: Annotated[
-        Path | None, "Mean volumes of the training split: tell of each volume which is nearest."
-    ] = None,
 ) -> None:
     """Write the features (safetensors)."""
     from wfdm.data.table import read_table
     from wfdm.evaluation.features import extract
 
     files = verified(settings.network.assets, [weights] if weights else [])
-    inputs = [volumes, *(path for path in (splits, means) if path), *files]
+    inputs = [volumes, means, *([splits] if splits else []), *files]
     with recorded("features", out, settings, inputs) as record:
         where = device(threads)
         if splits:
@@ -43,8 +43,8 @@ def run(
             weights,
             settings.intensity,
             settings.volume,
+            means,
             out,
             record.identity,
             where,
-            means,
         )

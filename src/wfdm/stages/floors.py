@@ -24,9 +24,9 @@ def run(
     lpips: Lpips = None,
 ) -> None:
     """Write a row per scan and reference."""
+    from wfdm.data.mean_volumes import read_means
     from wfdm.data.table import write_csv
     from wfdm.evaluation.floors import mean_volume_rows
-    from wfdm.evaluation.mean_volumes import read_means
     from wfdm.evaluation.reconstruction import load_lpips
 
     files = verified(settings.lpips.assets if settings.lpips else [], lpips)

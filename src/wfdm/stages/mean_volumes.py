@@ -12,7 +12,7 @@ Settings = reads("volume")
 
 def run(settings: Any, volumes: Volumes, splits: Splits, out: Out) -> None:
     """Write the means (safetensors)."""
-    from wfdm.evaluation.mean_volumes import mean_volumes
+    from wfdm.data.mean_volumes import mean_volumes
 
     with recorded("mean-volumes", out, settings, [volumes, splits]):
         table = split_volumes(volumes, splits)

@@ -2,12 +2,15 @@
 
 One sample per real test scan, as the paper's evaluation has it (2.5.7). A volume that exists
 already, with exactly the sidecar that it would get, is kept. A folder of finished volumes gives all
-its volumes, without regard to the test scans.
+its volumes, without regard to the test scans. References are real scans or made of them: training
+scans are only listed.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -17,12 +20,16 @@ from wfdm.config.reads import reads
 from wfdm.errors import UserError
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Out, Scans, Shard, Shards, Splits, Threads, Volumes
-from wfdm.stages.inputs import device, models_behind
+from wfdm.stages.inputs import architecture_of, device, models_behind
 
 if TYPE_CHECKING:
     from wfdm.generators.protocol import Request
 
-Settings = reads("seed", "{generator}", "made=generators.{generator}")
+Settings = reads(
+    "seed", "{generator}", "volume", "preprocess.spacing", "made=generators.{generator}"
+)
+WORDS = {"reconstruction": "reconstruction", "mean": "mean"}
+"""what is made, as file names say it; of every other kind it is synthetic"""
 
 
 def run(
@@ -37,15 +44,16 @@ def run(
     source: Annotated[
         Path | None,
         "What it is made of: a denoiser's model.safetensors; for decoded noise the latents' "
-        "scale.json; of a folder its table.",
+        "scale.json; of a folder its table; of reconstructions the compressor's "
+        "model.safetensors; of the mean the mean volumes; of real scans the table of volumes.",
     ] = None,
 ) -> None:
     """Write the shard's volumes, and a table of them."""
     import pandas as pd
 
     from wfdm.data.paths import sidecar_path
-    from wfdm.data.shards import in_shard
     from wfdm.data.table import write_table
+    from wfdm.data.volumes import UNIT
     from wfdm.generators.write import write_samples
     from wfdm.provenance.digests import sha256_of
 
@@ -57,16 +65,58 @@ def run(
     with recorded("sample-test", out, settings, inputs, implementations) as record:
         # By name: another kind of generator is none of this one's code.
         module = import_module(settings.made.implementation)
-        generator = module.of_row(settings.generator, settings.made, source)
-        wanted = _requests(settings, generator, out.parent, scans, splits, volumes)
-        mine = in_shard((request.name for request in wanted.values()), shard, shards)
-        requests = {path: each for path, each in sorted(wanted.items()) if each.name in set(mine)}
-        what = f"sample {settings.generator}"
-        write_samples(generator, requests, settings.seed, record.code, what)
-        rows = [(each.name, each.modality, str(path)) for path, each in requests.items()]
+        kind, requests = settings.made.kind, {}
+        if kind == "real":
+            rows = _real(settings, volumes, splits, shard, shards)
+        else:
+            # References are made on the study's grid; the others know theirs.
+            grid = (settings.volume, settings.spacing) if kind in WORDS else ()
+            generator = module.of_row(settings.generator, settings.made, source, *grid)
+            wanted = _requests(settings, generator, out.parent, scans, splits, volumes)
+            mine = _of_shard(wanted, shard, shards)
+            files = {path: _file(kind, out, path, each) for path, each in mine.items()}
+            requests = {files[path]: each for path, each in mine.items()}
+            what = f"sample {settings.generator}"
+            write_samples(generator, requests, settings.seed, record.code, what)
+            rows = [(each.name, each.modality, str(files[path])) for path, each in mine.items()]
         table = pd.DataFrame(rows, columns=["scan_id", "modality", "path"])
-        write_table(table.assign(sha256=table["path"].map(sha256_of)), out)
+        table["sha256"] = table["path"].map(cache(sha256_of))
+        table["range"] = "" if kind in ("real", "folder") else UNIT
+        write_table(table, out)
         record.outputs = [out, *requests, *map(sidecar_path, requests)]
+
+
+def _of_shard(wanted: dict[Path, Request], shard: int, shards: int) -> dict[Path, Request]:
+    """Return the requests of one shard, in the order of their paths."""
+    from wfdm.data.shards import in_shard
+
+    mine = set(in_shard((request.name for request in wanted.values()), shard, shards))
+    return {path: each for path, each in sorted(wanted.items()) if each.name in mine}
+
+
+def _file(kind: str, out: Path, path: Path, request: Request) -> Path:
+    """Return where a volume is written: the mean of a modality once in a shard, for all rows."""
+    from wfdm.data.paths import SPACE, volume_name
+
+    if kind != "mean":
+        return path
+    name = volume_name("sub-mean", request.modality, SPACE, WORDS[kind])
+    return out.with_suffix("") / name
+
+
+def _real(
+    settings: Any, volumes: Path, splits: Path, shard: int, shards: int
+) -> list[tuple[str, str, str]]:
+    """Return scan_id, modality and path of one shard of the training scans that were drawn."""
+    from wfdm.generators.references import draw_real
+    from wfdm.stages.selection import of_shard, split_volumes
+
+    table = split_volumes(volumes, splits)
+    wanted = Counter(table.loc[table["split"] == "test", "modality"])
+    training = table[table["split"] == "train"]
+    drawn = draw_real(training, wanted, settings.seed, settings.generator)
+    mine = of_shard(drawn, shard, shards)
+    return list(zip(mine["scan_id"], mine["modality"], mine["path"], strict=True))
 
 
 def _implementations(settings: Any, source: Path) -> list[str]:
@@ -74,8 +124,10 @@ def _implementations(settings: Any, source: Path) -> list[str]:
     from wfdm.config.compressors import read_architecture
     from wfdm.latents.space import read_space
 
-    if settings.made.kind == "folder":
+    if settings.made.kind in ("folder", "real", "mean"):
         return []
+    if settings.made.kind == "reconstruction":
+        return [architecture_of(source)]
     if settings.made.kind == "noise":
         space = read_space(source.parent)
         return [read_architecture(Path(space.compressor)).implementation]
@@ -95,15 +147,18 @@ def _requests(
     if settings.made.kind == "folder":
         return {_path_of_finished(out, each): each for each in generator.requests()}
     table = read_scans(scans).drop(columns="person")
-    real = table[table["scan_id"].isin(read_table(volumes)["scan_id"])]
+    paths = read_table(volumes).set_index("scan_id")["path"].to_dict()
+    real = table[table["scan_id"].isin(paths)]
+    word = WORDS.get(settings.made.kind, "synthetic")
     joined = with_split(real, read_splits(splits))
     found = {}
     for row in rows_of(joined[joined["split"] == "test"]):
         if row["modality"] in generator.modalities:
             where, prefix = key_of(row)
-            path = out / where / volume_name(prefix, row["modality"], SPACE, "synthetic")
+            path = out / where / volume_name(prefix, row["modality"], SPACE, word)
             metadata = {field: row[field] for field in load_schema().names}
-            found[path] = Request(row["scan_id"], row["modality"], metadata)
+            scan = Path(paths[row["scan_id"]])
+            found[path] = Request(row["scan_id"], row["modality"], metadata, source=scan)
     return found
 
 

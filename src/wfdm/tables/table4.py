@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.evaluation import OVERALL
 from wfdm.tables.measured import read_measured
@@ -45,7 +46,8 @@ def _row(label: str, path: Path | str) -> dict[str, str]:
     if pooled.sum() != 1:
         raise UserError(f"{path}: needs one row '{OVERALL}'; evaluate the synthesis again")
     overall = metrics[pooled].iloc[0]
-    made = metrics.loc[~pooled & (metrics["n_synthetic"] > 0), "modality"]
+    each = metrics["modality"].isin(MODALITIES)
+    made = metrics.loc[each & (metrics["n_synthetic"] > 0), "modality"]
     return {
         "Model": label,
         "Output modalities": ", ".join(made),

@@ -1,10 +1,17 @@
-"""Mean training volumes: what every model must beat, and what tells the modalities apart."""
+"""Mean training volumes: what every model must beat, and what tells the modalities apart.
 
+Beside them the mean and deviation of the intensities of all training scans of a modality, by which
+features are compared that still see brightness and contrast.
+"""
+
+import json
+from collections import defaultdict
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from wfdm.atomic import atomic_path
@@ -29,21 +36,47 @@ def mean_volumes(
 
     Returns:
         float32 (1, *shape) means in [0, 1]: one per modality that occurs, and "all" over all
-        scans (so that the modalities weigh as they occur).
+        scans (so that the modalities weigh as they occur). The file also holds what
+        `read_intensities` reads.
     """
     sums: dict[str, np.ndarray] = {}
+    squares: dict[str, float] = defaultdict(float)
     for scan in progress(rows_of(volumes), "mean volumes", len(volumes)):
-        volume = load_standardised(scan["path"], settings)
+        volume = load_standardised(scan["path"], settings).astype(np.float64)
         for name in (scan["modality"], ALL):
-            sums.setdefault(name, np.zeros(volume.shape, np.float64))
-            sums[name] += volume
+            sums[name] = sums.get(name, 0) + volume
+            squares[name] += float(np.square(volume).sum())
     if not sums:
         raise UserError("mean volumes: the training split has no preprocessed scan")
     counts = volumes["modality"].value_counts().to_dict() | {ALL: len(volumes)}
+    about = {name: _moments(sums[name], squares[name], counts[name]) for name in sums}
     means = {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
     with atomic_path(out) as temporary:
-        save_file(means, temporary)
+        save_file(means, temporary, metadata={"intensities": json.dumps(about)})
     return means
+
+
+def _moments(total: np.ndarray, squares: float, scans: int) -> tuple[float, float]:
+    """Return mean and deviation over all voxels of some scans, given sums over the scans."""
+    voxels = total.size * scans
+    mean = float(total.sum()) / voxels
+    return mean, sqrt(max(squares / voxels - mean**2, 0.0))
+
+
+def read_intensities(path: Path | str) -> dict[str, tuple[float, float]]:
+    """Read (mean, deviation) over all voxels of the training scans, by modality and of ALL.
+
+    Raises:
+        UserError: the file is damaged, or was made without them.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("intensities")
+    except SafetensorError as error:
+        raise damaged(path, error) from None
+    if text is None:
+        raise UserError(f"{path}: tells no intensities of the training scans; make it again")
+    return {name: (mean, deviation) for name, (mean, deviation) in json.loads(text).items()}
 
 
 def read_means(path: Path | str) -> dict[str, np.ndarray]:
