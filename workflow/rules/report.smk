@@ -2,7 +2,7 @@
 
 TABLES = {
     f"table{number}": results(f"tables/table{number}.csv")
-    for number in [1, 3, 4, 8, 9, 10, 11]
+    for number in [*range(1, 6), *range(8, 20)]
 }
 FIGURES = {
     f"figure{number}": results(f"figures/figure{number}.png")
@@ -20,8 +20,21 @@ WORDS = {
         "figure2": "Reconstructions",
         "figure3": "Synthetic scans",
     },
-    **{"table1": "Scans per split", "table3": "Reconstruction", "table4": "Synthesis"},
-    **{f"table{number}": f"Reconstruction, {m}" for number, m in MODALITY_OF.items()},
+    **{"table1": "Scans per split", "table2": "Synthesis models"},
+    **{
+        "table3": "Reconstruction",
+        "table4": "Synthesis",
+        "table5": "Schedulers",
+    },
+    **{f"table{number}": f"Reconstruction, {m}" for number, m in RECONSTRUCTED.items()},
+    **{f"table{number}": f"Synthesis, {m}" for number, m in SYNTHESISED.items()},
+    **{f"table{number}": f"Schedulers, {m}" for number, m in SCHEDULED.items()},
+}
+# Tables of the appendix have one caption for all modalities.
+CAPTIONS = {
+    **{f"table{number}": "table8to11" for number in RECONSTRUCTED},
+    **{f"table{number}": "table12to15" for number in SYNTHESISED},
+    **{f"table{number}": "table16to19" for number in SCHEDULED},
 }
 
 

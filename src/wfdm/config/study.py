@@ -31,11 +31,16 @@ from wfdm.config.compressors import (
 )
 from wfdm.config.denoisers import DenoiserSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
-from wfdm.config.generators import DiffusionSettings, GeneratorSettings, NoiseSettings
+from wfdm.config.generators import (
+    DiffusionSettings,
+    GeneratorSettings,
+    NoiseSettings,
+    SchedulerSettings,
+)
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
-ROWS = ("compressors", "denoisers", "generators")
+ROWS = ("compressors", "denoisers", "generators", "schedulers")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
@@ -94,10 +99,19 @@ COMPRESSORS = {
         label="DWT reference (2-stage)", architecture=HaarTransform(kind="haar", levels=2)
     ),
 }
+DENOISERS = {
+    "wfdm": DenoiserSettings(compressor="wf-sa-vae"),
+    "maisi": DenoiserSettings(compressor="maisi-vae", otherwise="vae-gan").because(
+        compressor="the paper's baseline: the same network and training in MAISI's latent space",
+        otherwise="the same architecture, trained here, until its authors' weights are placed",
+    ),
+}
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
+    "maisi": DiffusionSettings(kind="diffusion", label="MAISI", denoiser="maisi"),
     "noise": NoiseSettings(kind="noise", label="Decoded noise (reference)", compressor="wf-sa-vae"),
 }
+SCHEDULERS = {"rflow-l2": SchedulerSettings(generator="wfdm")}
 
 
 class Study(Section):
@@ -137,11 +151,15 @@ class Study(Section):
         COMPRESSORS, description="the rows of table 3, by name; null removes an inherited one"
     )
     denoisers: dict[str, DenoiserSettings] = Field(
-        {"wfdm": DenoiserSettings(compressor="wf-sa-vae")},
+        DENOISERS,
         description="stage B, what is trained; null removes an inherited one",
     )
     generators: dict[str, GeneratorSettings] = Field(
         GENERATORS, description="the rows of table 4, by name; null removes an inherited one"
+    )
+    schedulers: dict[str, SchedulerSettings] = Field(
+        SCHEDULERS,
+        description="the rows of table 5, by the paper's key; null removes an inherited one",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()
