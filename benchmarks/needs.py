@@ -189,7 +189,8 @@ def _judged(study: Study, r: Rates) -> Iterator[Need]:
     hashed = r.mb("image-hash")
     yield Need("figure1", 1, 1, START, r.mb("features"), BOUND)
     yield on_gpu("figure2", 1, 4, rows * coded, "features", mb=r.model_mb)
-    yield Need("figure3", 1, 4 * (1 + many), load, hashed, BOUND, START)
+    for rule, jobs in (("figure3", 1), ("figure4to7", 4)):
+        yield Need(rule, jobs, 4 * (1 + many), load, hashed, BOUND, START)
 
 
 def wanting(found: list[Need], declared: dict[str, dict[str, int]]) -> list[str]:

@@ -142,6 +142,7 @@ def numbered_page(key):
     """Return the page of a table or figure of the paper; the report sorts numbers as text."""
     kind = key.rstrip("0123456789")
     number = key.removeprefix(kind)
-    caption = "table8to11" if key in TABLES and number in MODALITY_OF else key
+    caption = "figure4to7" if kind == "figure" and number in DRAWN else key
+    caption = "table8to11" if kind == "table" and number in MODALITY_OF else caption
     labels = {kind: f"{number:>2}", "content": WORDS[key]}
     return page_of(key, caption, f"{kind.capitalize()}s", **labels)

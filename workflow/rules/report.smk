@@ -6,7 +6,7 @@ TABLES = {
 }
 FIGURES = {
     f"figure{number}": results(f"figures/figure{number}.png")
-    for number in [*([1] if study.figures.generator else []), 2, 3]
+    for number in [*([1] if study.figures.generator else []), *range(2, 8)]
 }
 DATA = {
     "Differences from the paper's study": results("tables/differences.csv"),
@@ -20,6 +20,7 @@ WORDS = {
         "figure2": "Reconstructions",
         "figure3": "Synthetic scans",
     },
+    **{f"figure{number}": f"Synthetic {m} scans" for number, m in DRAWN.items()},
     **{"table1": "Scans per split", "table3": "Reconstruction", "table4": "Synthesis"},
     **{f"table{number}": f"Reconstruction, {m}" for number, m in MODALITY_OF.items()},
 }
