@@ -73,7 +73,7 @@ DEMO = {
     **{"sample": 2, "samples": 2, "mean_volumes": 1, "floors": 1, "reconstruction": 4, "join": 5},
     **{"features": 3, "diversity": 2, "synthesis": 2, "table1": 1, "table3": 1, "table4": 1},
     **{"table8to11": 4, "metrics": 1, "differences": 1, "figure1": 1, "figure2": 1, "figure3": 1},
-    "pages": 1,
+    **{"figure4to7": 4, "pages": 1},
 }
 
 
