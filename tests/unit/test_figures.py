@@ -156,6 +156,13 @@ def test_figure_3_has_the_sample_of_the_scans_own_request(volumes, tmp_path, mon
                 np.testing.assert_allclose(cell, middle(path), atol=1e-5)
 
 
+def test_a_sample_of_another_modality_is_never_shown(volumes, tmp_path, monkeypatch):
+    caught = cells_of(monkeypatch)
+    other = volumes[:1].assign(modality="T2w")  # under the scan's own name
+    figures4to7("T1w", {"Theirs": other}, volumes, SETTINGS, 1, tmp_path / "x", 80)
+    assert caught[0][1] == ["Real"]
+
+
 def test_figure_3_shows_another_sample_of_the_modality_where_no_scan_was_asked_for(
     volumes, tmp_path, monkeypatch
 ):

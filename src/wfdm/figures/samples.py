@@ -104,8 +104,9 @@ def _sample_for(
 ) -> pd.Series | None:
     if scan is None:
         return None
-    asked = samples[samples["scan_id"] == scan["scan_id"]]
-    return panels.choose(samples, modality, seed) if asked.empty else asked.iloc[0]
+    made = samples[samples["modality"] == modality]
+    asked = made[made["scan_id"] == scan["scan_id"]]
+    return panels.choose(made, modality, seed) if asked.empty else asked.iloc[0]
 
 
 def _volume(scan: pd.Series | None, settings: VolumeSettings) -> np.ndarray | None:
