@@ -145,17 +145,21 @@ def _models(study: Study, r: Rates) -> Iterator[Need]:
         START, r.encode, halves,
     )  # fmt: skip
     yield _rows(r, "latents", len(latent), len(latent) * scans, "latents", disk_mb=0)
-    (training,) = [row.training for row in study.denoisers.values()]
-    batches = training.validation_scans / training.batch_size / training.validate_every
+    trainings = [row.training for row in study.denoisers.values()]
+    batches = max(t.validation_scans / t.batch_size / t.validate_every for t in trainings)
     step = r.h100["stage B step, batch 8"]["whole"] * (1 + batches)
+    steps, threads = [t.steps for t in trainings], max(t.threads for t in trainings)
     yield Need(
-        "train_denoiser", 1, training.steps, 0, r.workers(training.threads - 2), H100, START, step
-    )
+        "train_denoiser", len(steps), sum(steps), 0, r.workers(threads - 2), H100, START, step,
+        largest=max(steps),
+    )  # fmt: skip
     many = len(study.generators)
-    sampled = 50 * r.step + r.decode  # decoded noise has no steps
+    # A sampler may take 20 times as many steps as another; what is no diffusion takes none.
+    sampled = [getattr(row, "steps", 0) * r.step + r.decode for row in study.generators.values()]
+    mean, mine = sum(sampled) / many, tested / shards
     yield Need(
         "sample", many * shards, many * tested, r.cpu("write"), r.model_mb, H100,
-        START, sampled, r.disk("write"),
+        START, mean, r.disk("write"), largest=(mine + 3 * sqrt(mine)) * max(sampled) / mean,
     )  # fmt: skip
     yield _rows(r, "samples", many, many, "join")
 
@@ -184,12 +188,15 @@ def _judged(study: Study, r: Rates) -> Iterator[Need]:
     yield on_gpu("diversity", jobs, pairs, work, "diversity", 2, largest=pairs / jobs)
     yield _rows(r, "synthesis", many, many, "synthesis")
     yield _rows(r, "table1", 1, 1, "coverage")
-    for rule, jobs in (("table3", 1), ("table8to11", 4), ("table4", 1), ("metrics", 1)):
+    of_modality = {"table8to11": 4, "table12to15": 4, "table16to19": 4}
+    for rule in ("table2", "table3", "table4", "table5", *of_modality, "metrics"):
+        jobs = of_modality.get(rule, 1)
         yield _rows(r, rule, jobs, jobs, "table3")
     hashed = r.mb("image-hash")
     yield Need("figure1", 1, 1, START, r.mb("features"), BOUND)
     yield on_gpu("figure2", 1, 4, rows * coded, "features", mb=r.model_mb)
-    yield Need("figure3", 1, 4 * (1 + many), load, hashed, BOUND, START)
+    for rule, jobs in (("figure3", 1), ("figure4to7", 4)):
+        yield Need(rule, jobs, 4 * (1 + many), load, hashed, BOUND, START)
 
 
 def wanting(found: list[Need], declared: dict[str, dict[str, int]]) -> list[str]:

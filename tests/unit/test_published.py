@@ -2,6 +2,7 @@
 
 import csv
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ TEST_SCANS = {"T1w": 3414, "T2w": 867, "T1Gd": 297, "FLAIR": 815}
 RECONSTRUCTION = (3, 8, 9, 10, 11)
 GENERATION = (2, 4, 6, 12, 13, 14, 15)
 SCHEDULES = (5, 7, 16, 17, 18, 19)
+SYNTHESIS = {"T1w": 12, "T2w": 13, "T1Gd": 14, "FLAIR": 15}
+SCHEDULER = {"T1w": 16, "T1Gd": 17, "T2w": 18, "FLAIR": 19}
 
 
 def file(number):
@@ -98,6 +101,30 @@ def test_published_table_3_pools_tables_8_to_11(metric, tolerance):
     ]
     # Every printed cell is rounded, so the pooled value may be off by one unit in the last place.
     np.testing.assert_allclose(sum(parts), overall, atol=2 * tolerance)
+
+
+def unit(printed):
+    """One in the last place of a printed number; the paper pads six digits with zeros."""
+    return Decimal(1).scaleb(Decimal(printed).normalize().as_tuple().exponent)
+
+
+@pytest.mark.parametrize(
+    ("pooled", "prefix", "parts"),
+    [(4, "", SYNTHESIS), (5, "Overall ", SCHEDULER)],
+    ids=["table 4 of 12 to 15", "table 5 of 16 to 19"],
+)
+def test_published_synthesis_is_pooled_by_the_counts_of_the_test_scans(pooled, prefix, parts):
+    """Means weighted by table 1's test counts, over the modalities that a system makes."""
+    counts = {key: int(row["Test"]) for key, row in published(1, "key").iterrows()}
+    tables = {modality: published(number, "key") for modality, number in parts.items()}
+    for key, row in published(pooled, "key").iterrows():
+        made = {name: table.loc[key] for name, table in tables.items() if key in table.index}
+        total = sum(counts[name] for name in made)
+        for metric in ("FID", "MMD", "MS-SSIM"):
+            printed = row[prefix + metric]
+            mean = sum(counts[name] * Decimal(each[metric]) for name, each in made.items()) / total
+            # A unit, not half of one: the parts were rounded before, and two means cut off.
+            assert abs(mean - Decimal(printed)) <= unit(printed), (key, metric)
 
 
 def test_the_final_model_is_the_same_in_every_published_table():

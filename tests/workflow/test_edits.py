@@ -15,22 +15,31 @@ from wfdm.stages.notes import STAGES
 pytestmark = pytest.mark.slow
 
 TABLE_A = {"table3": 1, "table8to11": 4, "metrics": 1}
-TABLE_B = {"table4": 1, "metrics": 1}
-FIGURES = {"figure1": 1, "figure2": 1, "figure3": 1}
-JUDGED = {"diversity": 10, "synthesis": 5, **TABLE_B}
+TABLE_B = {"table4": 1, "table12to15": 4, "metrics": 1}
+SCHEDULED = {"table5": 1, "table16to19": 4}
+SHOWN = {"figure3": 1, "figure4to7": 4}
+FIGURES = {"figure1": 1, "figure2": 1, **SHOWN}
+JUDGED = {"diversity": 10, "synthesis": 5, **TABLE_B, **SCHEDULED}
 SAMPLED = {  # one generator of five
-    **{"sample": 2, "samples": 1, "features": 2, "diversity": 2, "synthesis": 1, "figure3": 1},
+    **{"sample": 2, "samples": 1, "features": 2, "diversity": 2, "synthesis": 1},
+    **SHOWN,
     **TABLE_B,
+    **SCHEDULED,
 }
 BOTH_SAMPLED = {  # those that begin with noise in the latents
-    **{"sample": 4, "samples": 2, "features": 4, "diversity": 4, "synthesis": 2, "figure3": 1},
+    **{"sample": 4, "samples": 2, "features": 4, "diversity": 4, "synthesis": 2},
+    **SHOWN,
     **TABLE_B,
+    **SCHEDULED,
 }
 DECODED = {  # these, and the reconstructions
-    **{"sample": 6, "samples": 3, "features": 6, "diversity": 6, "synthesis": 3, "figure3": 1},
+    **{"sample": 6, "samples": 3, "features": 6, "diversity": 6, "synthesis": 3},
+    **SHOWN,
     **TABLE_B,
+    **SCHEDULED,
 }
-STAGE_B = {"encode": 2, "latents": 1, "train_denoiser": 1, **BOTH_SAMPLED}
+DENOISED = {"train_denoiser": 1, "table2": 1}  # its config.json says what it makes
+STAGE_B = {"encode": 2, "latents": 1, **DENOISED, **BOTH_SAMPLED}
 STAGE_A = {  # two compressors, of which one is trained and one measured by the same code
     **{"train_compressor": 2, "reconstruction": 4, "join": 2, "figure2": 1},
     **TABLE_A,
@@ -105,12 +114,12 @@ COUNTED = {
     ),
     "the cache of latents": (
         (f"{SRC}/latents/cache.py", "", UNUSED),
-        {"latents": 1, "train_denoiser": 1, **BOTH_SAMPLED},
+        {"latents": 1, **DENOISED, **BOTH_SAMPLED},
     ),
     "a stage": ((f"{SRC}/stages/encode.py", "", UNUSED), STAGE_B),
     "the process of stage B": (
         (f"{SRC}/processes/rflow.py", "return x0 - noise", "return noise - x0"),
-        {"train_denoiser": 1, **SAMPLED},
+        {**DENOISED, **SAMPLED},
     ),
     "a sampler beside the others": ((f"{SRC}/processes/samplers.py", "", HEUN), SAMPLED),
     "one generator": ((f"{SRC}/generators/decoded_noise.py", "", UNUSED), SAMPLED),
@@ -124,14 +133,18 @@ COUNTED = {
         JUDGED,
     ),
     "one table": ((f"{SRC}/tables/table4.py", "", UNUSED), TABLE_B),
+    "rows of two tables": (
+        (f"{SRC}/tables/synthesis.py", "", UNUSED),
+        {"table2": 1, **TABLE_B, **SCHEDULED},
+    ),
     "cells of tables": (
         (f"{SRC}/tables/text.py", "", UNUSED),
-        {"table1": 1, **TABLE_A, **TABLE_B},
+        {"table1": 1, "table2": 1, **TABLE_A, **TABLE_B, **SCHEDULED},
     ),
     "a figure's size": ((f"{SRC}/figures/panels.py", "CELL = 1.5", "CELL = 1.6"), FIGURES),
     "what the paper's study is": (  # this one has 5000 by its own configuration
         (f"{SRC}/config/evaluation.py", "        5000, ", "        5001, "),
-        {**TOLD, **TABLE_B},
+        {**TOLD, **TABLE_B, **SCHEDULED},
     ),
     "a published table": (
         ("config/published/table3.csv", "", "more,More,,,,,,\n"),
@@ -150,7 +163,7 @@ UNTOLD = {  # nowhere told as a difference from the paper
     ),
     "a generator's label": (
         {"generators": {"wfdm": {"label": "Another"}}},
-        {**TABLE_B, "figure1": 1, "figure3": 1},
+        {**TABLE_B, "table2": 1, "figure1": 1, **SHOWN},
     ),
     "the study's name": ({"study": "another"}, {"quality": 1}),
     "disk for the cache": ({"cache_mb": 900}, {}),
@@ -198,25 +211,29 @@ SETTINGS = {  # these are told
     ),
     "a learning rate of stage B": (
         {"denoisers": {"wfdm": {"training": {"learning_rate": 1.0e-3}}}},
-        {"train_denoiser": 1, **SAMPLED},
+        {**DENOISED, **SAMPLED},
     ),
     "a size of a denoiser": (
         {"denoisers": {"wfdm": {"network": {"metadata_width": 32}}}},
-        {"train_denoiser": 1, "figure1": 1, **SAMPLED},
+        {**DENOISED, "figure1": 1, **SAMPLED},
     ),
     "another number of sampling steps": (
         {"generators": {"wfdm": {"steps": 4}}},
-        {**SAMPLED, "figure1": 1},
+        {**SAMPLED, "table2": 1, "figure1": 1},
     ),
-    "another row of table 4": ({"generators": {"another": ANOTHER}}, SAMPLED),
+    "another row of table 4": (
+        {"generators": {"another": ANOTHER}},
+        {**SAMPLED, "table2": 1},  # table 5 is given all generators
+    ),
+    "a row less of table 5": ({"schedulers": {"rflow-l2": None}}, SCHEDULED),
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (
         {"evaluation": {"intensity": ["none"]}},
-        {"features": 12, "synthesis": 5, **TABLE_B},
+        {"features": 12, "synthesis": 5, **TABLE_B, **SCHEDULED},
     ),
     "how often intervals resample": (
         {"evaluation": {"resamples": 20}},
-        {"synthesis": 5, **TABLE_B},
+        {"synthesis": 5, **TABLE_B, **SCHEDULED},
     ),
     "LPIPS": (
         {"evaluation": {"lpips": {"every": 2}}},

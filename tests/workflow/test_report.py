@@ -120,7 +120,7 @@ def test_tables_stand_beside_published_values(finished, shown):
 
 
 def test_figures_and_qualities_are_the_study_s(finished, shown):
-    for name in ("figure1", "figure2", "figure3"):
+    for name in (f"figure{number}" for number in range(1, 8)):
         (picture,) = page_of(shown, name).loads
         kind, _, content = picture.partition(",")
         assert kind == "data:image/png;base64"

@@ -17,6 +17,7 @@ from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.errors import UserError
 from wfdm.stages import notes, plan
+from wfdm.stages import rows as rows_of
 
 # A plan makes millions of objects and keeps them: looking for garbage less often saves 5 s of 75.
 gc.set_threshold(100_000, 50, 100)
@@ -47,6 +48,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)
+study = rows_of.resolved(study, ABSENT)
 LAST = f"-of-{study.shards:04d}"
 BEFORE_THE_END = "--signal=USR1@300"  # seconds that a training has to keep its state
 

@@ -1,9 +1,14 @@
 # The paper's figures, from the models and samples of this study.
 
+from wfdm.figures import BY_MODALITY as IN_FIGURES
+
 MODELS = {
     name: results(f"compressors/{name}/model.safetensors") for name in COMPRESSORS
 }
-SAMPLES = {name: results(f"samples/{name}/samples.tsv") for name in study.generators}
+DRAWN = {str(number): modality for modality, number in IN_FIGURES.items()}
+SAMPLES = {
+    name: results(f"samples/{name}/samples.tsv") for name in rows_of.table4(study)
+}
 
 
 if study.figures.generator:
@@ -80,10 +85,31 @@ rule figure3:
     params:
         settings=lambda _: settings_of("figure3"),
         columns=columns("generators", SAMPLES),
+        only="",
         code=lambda _: code_of("figure3"),
     message:
         "Figure 3: real and synthetic scans"
     shell:
-        "wfdm figure3 --settings {params.settings:q} {params.columns} "
+        "wfdm figure3 --settings {params.settings:q} {params.columns} {params.only} "
         "--volumes {input.volumes:q} --splits {input.splits:q} "
         "--out {output.pdf:q} 2>&1 | tee {log:q}"
+
+
+use rule figure3 as figure4to7 with:
+    output:
+        pdf=results("figures/figure{number}.pdf"),
+        png=results("figures/figure{number}.png"),
+    log:
+        results("logs/figure{number}.log"),
+    benchmark:
+        results("logs/figure{number}.benchmark.tsv")
+    wildcard_constraints:
+        number="|".join(DRAWN),
+    params:
+        settings=lambda _: settings_of("figure3"),
+        columns=columns("generators", SAMPLES),
+        only=lambda wildcards: f"--modality {DRAWN[wildcards.number]}",
+        modality=lambda wildcards: DRAWN[wildcards.number],
+        code=lambda _: code_of("figure3"),
+    message:
+        "Figure {wildcards.number}: real and synthetic {params.modality} scans in three planes"

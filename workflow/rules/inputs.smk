@@ -103,6 +103,28 @@ def code_of_sample(wildcards):
     return code_of("sample_test", row.implementation, *parts)
 
 
+def described_by(generator):
+    """Return the file that says which modalities a generator makes."""
+    row = study.generators[generator]
+    if row.kind == "diffusion":
+        return results(f"denoisers/{row.denoiser}/config.json")
+    return row.table
+
+
+def modelled_by(generators):
+    """Return NAME=LABEL for each generator of a denoiser: the compressor of its latents."""
+    made = ((name, study.generators[name]) for name in generators)
+    compressors = {
+        name: study.denoisers[row.denoiser].compressor
+        for name, row in made
+        if row.kind == "diffusion"
+    }
+    return [
+        f"{name}={label_of('compressors', compressor)}"
+        for name, compressor in compressors.items()
+    ]
+
+
 def labels(section, names):
     """Return `--label name=label` for each row of a section."""
     rows = getattr(study, section)
@@ -113,6 +135,12 @@ def rows(section, files):
     """Return the options of a table's rows: which file, and what the row is called."""
     given = option("row", [f"{name}={path}" for name, path in files.items()])
     return f"{given} {labels(section, files)}"
+
+
+def scheduled(files):
+    """Return the options of table 5's rows: which file, and what a reference is called."""
+    given = option("row", [f"{key}={path}" for key, path in files.items()])
+    return f"{given} {labels('generators', [key for key in files if key not in study.schedulers])}"
 
 
 def columns(section, files):
@@ -148,6 +176,6 @@ def numbered_page(key):
     """Return the page of a table or figure of the paper; the report sorts numbers as text."""
     kind = key.rstrip("0123456789")
     number = key.removeprefix(kind)
-    caption = "table8to11" if key in TABLES and number in MODALITY_OF else key
+    caption = CAPTIONS.get(key, key)
     labels = {kind: f"{number:>2}", "content": WORDS[key]}
     return page_of(key, caption, f"{kind.capitalize()}s", **labels)

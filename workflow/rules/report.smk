@@ -2,11 +2,11 @@
 
 TABLES = {
     f"table{number}": results(f"tables/table{number}.csv")
-    for number in [1, 3, 4, 8, 9, 10, 11]
+    for number in [*range(1, 6), *range(8, 20)]
 }
 FIGURES = {
     f"figure{number}": results(f"figures/figure{number}.png")
-    for number in [*([1] if study.figures.generator else []), 2, 3]
+    for number in [*([1] if study.figures.generator else []), *range(2, 8)]
 }
 DATA = {
     "Differences from the paper's study": results("tables/differences.csv"),
@@ -20,8 +20,23 @@ WORDS = {
         "figure2": "Reconstructions",
         "figure3": "Synthetic scans",
     },
-    **{"table1": "Scans per split", "table3": "Reconstruction", "table4": "Synthesis"},
-    **{f"table{number}": f"Reconstruction, {m}" for number, m in MODALITY_OF.items()},
+    **{f"figure{number}": f"Synthetic {m} scans" for number, m in DRAWN.items()},
+    **{"table1": "Scans per split", "table2": "Synthesis models"},
+    **{
+        "table3": "Reconstruction",
+        "table4": "Synthesis",
+        "table5": "Schedulers",
+    },
+    **{f"table{number}": f"Reconstruction, {m}" for number, m in RECONSTRUCTED.items()},
+    **{f"table{number}": f"Synthesis, {m}" for number, m in SYNTHESISED.items()},
+    **{f"table{number}": f"Schedulers, {m}" for number, m in SCHEDULED.items()},
+}
+# Tables and figures of the appendix have one caption for all modalities.
+CAPTIONS = {
+    **{f"table{number}": "table8to11" for number in RECONSTRUCTED},
+    **{f"table{number}": "table12to15" for number in SYNTHESISED},
+    **{f"table{number}": "table16to19" for number in SCHEDULED},
+    **{f"figure{number}": "figure4to7" for number in DRAWN},
 }
 
 

@@ -1,14 +1,22 @@
 # The paper's tables, this study's value beside the published one.
 
-from wfdm.tables.table3 import BY_MODALITY
+from wfdm.tables import table3, table4, table5
 
-MODALITY_OF = {str(number): modality for modality, number in BY_MODALITY.items()}
+RECONSTRUCTED, SYNTHESISED, SCHEDULED = (
+    {str(number): modality for modality, number in table.BY_MODALITY.items()}
+    for table in (table3, table4, table5)
+)
 RECONSTRUCTIONS = {
     name: results(f"evaluation/reconstruction/{name}.csv") for name in COMPRESSORS
 }
 SYNTHESES = {
-    name: results(f"evaluation/synthesis/{name}.csv") for name in study.generators
+    name: results(f"evaluation/synthesis/{name}.csv") for name in rows_of.table4(study)
 }
+SCHEDULES = {
+    key: results(f"evaluation/synthesis/{name}.csv")
+    for key, name in rows_of.table5(study).items()
+}
+SYSTEMS = {name: described_by(name) for name in rows_of.table2(study)}
 HISTORIES = {
     **{
         f"compressors/{name}": results(f"compressors/{name}/history.csv")
@@ -25,9 +33,13 @@ HISTORIES = {
 localrules:
     differences,
     table1,
+    table2,
     table3,
     table4,
+    table5,
     table8to11,
+    table12to15,
+    table16to19,
     metrics,
 
 
@@ -61,6 +73,7 @@ rule table1:
         published="config/published/table1.csv",
     output:
         table=results("tables/table1.csv"),
+        others=multiext(results("tables/table1"), ".md", ".tex"),
     log:
         results("logs/table1.log"),
     benchmark:
@@ -81,6 +94,33 @@ rule table1:
         "--out {output.table:q} 2>&1 | tee {log:q}"
 
 
+rule table2:
+    input:
+        rows=SYSTEMS.values(),
+        published="config/published/table2.csv",
+    output:
+        table=results("tables/table2.csv"),
+        others=multiext(results("tables/table2"), ".md", ".tex"),
+    log:
+        results("logs/table2.log"),
+    benchmark:
+        results("logs/table2.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=lambda _: settings_of("table2"),
+        rows=rows("generators", SYSTEMS),
+        latents=lambda _: option("latents", modelled_by(SYSTEMS)),
+        code=lambda _: code_of("table2"),
+    message:
+        "Table 2: the synthesis models"
+    shell:
+        "wfdm table2 --settings {params.settings:q} {params.rows} {params.latents} "
+        "--published {input.published:q} --out {output.table:q} 2>&1 | tee {log:q}"
+
+
 rule table3:
     input:
         rows=RECONSTRUCTIONS.values(),
@@ -88,6 +128,7 @@ rule table3:
         published="config/published/table3.csv",
     output:
         table=results("tables/table3.csv"),
+        others=multiext(results("tables/table3"), ".md", ".tex"),
     log:
         results("logs/table3.log"),
     benchmark:
@@ -116,16 +157,17 @@ use rule table3 as table8to11 with:
         published="config/published/table{number}.csv",
     output:
         table=results("tables/table{number}.csv"),
+        others=multiext(results("tables/table{number}"), ".md", ".tex"),
     log:
         results("logs/table{number}.log"),
     benchmark:
         results("logs/table{number}.benchmark.tsv")
     wildcard_constraints:
-        number="|".join(MODALITY_OF),
+        number="|".join(RECONSTRUCTED),
     params:
         rows=rows("compressors", RECONSTRUCTIONS),
-        only=lambda wildcards: f"--modality {MODALITY_OF[wildcards.number]}",
-        modality=lambda wildcards: MODALITY_OF[wildcards.number],
+        only=lambda wildcards: f"--modality {RECONSTRUCTED[wildcards.number]}",
+        modality=lambda wildcards: RECONSTRUCTED[wildcards.number],
         note=lambda _: option("note", [note_of("table3")]),
         code=lambda _: code_of("table3"),
     message:
@@ -138,6 +180,7 @@ rule table4:
         published="config/published/table4.csv",
     output:
         table=results("tables/table4.csv"),
+        others=multiext(results("tables/table4"), ".md", ".tex"),
     log:
         results("logs/table4.log"),
     benchmark:
@@ -148,13 +191,90 @@ rule table4:
         runtime=10,
     params:
         rows=rows("generators", SYNTHESES),
+        only="",
         note=lambda _: option("note", [note_of("table4")]),
         code=lambda _: code_of("table4"),
     message:
         "Table 4: realism and diversity by generator"
     shell:
-        "wfdm table4 {params.rows} --published {input.published:q} {params.note} "
+        "wfdm table4 {params.rows} {params.only} --published {input.published:q} {params.note} "
         "--out {output.table:q} 2>&1 | tee {log:q}"
+
+
+use rule table4 as table12to15 with:
+    input:
+        rows=SYNTHESES.values(),
+        published="config/published/table{number}.csv",
+    output:
+        table=results("tables/table{number}.csv"),
+        others=multiext(results("tables/table{number}"), ".md", ".tex"),
+    log:
+        results("logs/table{number}.log"),
+    benchmark:
+        results("logs/table{number}.benchmark.tsv")
+    wildcard_constraints:
+        number="|".join(SYNTHESISED),
+    params:
+        rows=rows("generators", SYNTHESES),
+        only=lambda wildcards: f"--modality {SYNTHESISED[wildcards.number]}",
+        modality=lambda wildcards: SYNTHESISED[wildcards.number],
+        note=lambda _: option("note", [note_of("table4")]),
+        code=lambda _: code_of("table4"),
+    message:
+        "Table {wildcards.number}: realism and diversity of {params.modality} by generator"
+
+
+rule table5:
+    input:
+        rows=SCHEDULES.values(),
+        published="config/published/table5.csv",
+    output:
+        table=results("tables/table5.csv"),
+        others=multiext(results("tables/table5"), ".md", ".tex"),
+    log:
+        results("logs/table5.log"),
+    benchmark:
+        results("logs/table5.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=lambda _: settings_of("table5"),
+        rows=scheduled(SCHEDULES),
+        only="",
+        note=lambda _: option("note", [note_of("table5")]),
+        code=lambda _: code_of("table5"),
+    message:
+        "Table 5: schedulers and samplers"
+    shell:
+        "wfdm table5 --settings {params.settings:q} {params.rows} {params.only} "
+        "--published {input.published:q} {params.note} "
+        "--out {output.table:q} 2>&1 | tee {log:q}"
+
+
+use rule table5 as table16to19 with:
+    input:
+        rows=SCHEDULES.values(),
+        published="config/published/table{number}.csv",
+    output:
+        table=results("tables/table{number}.csv"),
+        others=multiext(results("tables/table{number}"), ".md", ".tex"),
+    log:
+        results("logs/table{number}.log"),
+    benchmark:
+        results("logs/table{number}.benchmark.tsv")
+    wildcard_constraints:
+        number="|".join(SCHEDULED),
+    params:
+        settings=lambda _: settings_of("table5"),
+        rows=scheduled(SCHEDULES),
+        only=lambda wildcards: f"--modality {SCHEDULED[wildcards.number]}",
+        modality=lambda wildcards: SCHEDULED[wildcards.number],
+        note=lambda _: option("note", [note_of("table5")]),
+        code=lambda _: code_of("table5"),
+    message:
+        "Table {wildcards.number}: schedulers and samplers, {params.modality}"
 
 
 rule metrics:

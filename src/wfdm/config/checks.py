@@ -24,7 +24,7 @@ def problem(study: Study) -> str | None:
 
 def _spelling(study: Study) -> Iterator[str]:
     """Names of rows become names of folders, and parts of patterns."""
-    for section in ("compressors", "denoisers", "generators"):
+    for section in ("compressors", "denoisers", "generators", "schedulers"):
         for name in getattr(study, section):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 yield f"{section}: '{name}' names a folder: use letters, digits, - and _ only"
@@ -33,6 +33,9 @@ def _spelling(study: Study) -> Iterator[str]:
 def _names(study: Study) -> Iterator[str]:
     for name, denoiser in study.denoisers.items():
         yield from _known(study.compressors, denoiser.compressor, f"denoisers.{name}.compressor")
+        if denoiser.otherwise is not None:
+            where = f"denoisers.{name}.otherwise"
+            yield from _known(study.compressors, denoiser.otherwise, where)
     for name, generator in study.generators.items():
         if name == "real":
             yield "generators.real: 'real' stands for the test scans; give it another name"
@@ -42,11 +45,16 @@ def _names(study: Study) -> Iterator[str]:
         if isinstance(generator, NoiseSettings | ReconstructionSettings):
             where = f"generators.{name}.compressor"
             yield from _known(study.compressors, generator.compressor, where)
-    shown = study.figures.generator
-    if shown is not None:
-        yield from _known(study.generators, shown, "figures.generator")
-        if not isinstance(study.generators[shown], DiffusionSettings):
-            yield f"figures.generator: '{shown}' has no denoiser to draw; name another, or null"
+    for name, scheduler in study.schedulers.items():
+        yield from _diffusion(study, scheduler.generator, f"schedulers.{name}.generator")
+    if study.figures.generator is not None:
+        yield from _diffusion(study, study.figures.generator, "figures.generator")
+
+
+def _diffusion(study: Study, name: str, where: str) -> Iterator[str]:
+    yield from _known(study.generators, name, where)
+    if not isinstance(study.generators[name], DiffusionSettings):
+        yield f"{where}: '{name}' has no denoiser; name another, or null"
 
 
 def _known(rows: Mapping[str, Any], name: str, where: str) -> Iterator[str]:
@@ -99,14 +107,16 @@ def _crop(study: Study, name: str, compressor: CompressorSettings) -> Iterator[s
 
 def _latents(study: Study) -> Iterator[str]:
     for name, denoiser in study.denoisers.items():
-        factor = study.compressors[denoiser.compressor].architecture.factor
-        latent = tuple(side // factor for side in study.volume.shape)
-        if any(side % denoiser.network.divisor for side in latent):
-            yield (
-                f"denoisers.{name}.network.channels: {len(denoiser.network.channels)} levels need "
-                f"latent sides that divide by {denoiser.network.divisor}, but the latent is "
-                f"{latent}: use fewer levels"
-            )
+        either = filter(None, (denoiser.compressor, denoiser.otherwise))
+        for factor in {study.compressors[each].architecture.factor for each in either}:
+            latent = tuple(side // factor for side in study.volume.shape)
+            if any(side % denoiser.network.divisor for side in latent):
+                levels = len(denoiser.network.channels)
+                yield (
+                    f"denoisers.{name}.network.channels: {levels} levels need latent sides that "
+                    f"divide by {denoiser.network.divisor}, but the latent is {latent}: use fewer "
+                    "levels"
+                )
 
 
 def _samplers(study: Study) -> Iterator[str]:

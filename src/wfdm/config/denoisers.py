@@ -144,6 +144,11 @@ class DenoiserSettings(Section):
     """One trained denoiser: whose latents, which network, which process, how trained."""
 
     compressor: str = Field(description="name of the compressor whose latents it models")
+    otherwise: str | None = Field(
+        None,
+        description="compressor instead, while the published weights of the first are not placed; "
+        "null: the study stops",
+    )
     latents: LatentKind = Field(
         "scale",
         description="authors' code: scaled alone; per-channel: to mean 0 and deviation 1; centred: "

@@ -125,3 +125,13 @@ GeneratorSettings = Annotated[
     | MeanSettings,
     Field(discriminator="kind"),
 ]
+MODELS = ("diffusion", "folder")
+"""kinds that stand for a model; all others are references, which the tables show last"""
+
+
+class SchedulerSettings(Section):
+    """A row of tables 5 and 16 to 19: one model family under several schedulers (paper, 3.3)."""
+
+    generator: str = Field(
+        description="name of the generator; one of the row's own name is in no other table"
+    )

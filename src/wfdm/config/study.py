@@ -6,7 +6,7 @@ Where a reason says "paper" or "authors' code" the value is published; every oth
 our choice and says why.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,7 @@ from wfdm.config.compressors import (
     WaveletAutoencoder,
     WaveletFusion,
 )
-from wfdm.config.denoisers import DenoiserSettings
+from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, DiscreteDiffusionSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings
 from wfdm.config.generators import (
     DiffusionSettings,
@@ -38,11 +38,12 @@ from wfdm.config.generators import (
     NoiseSettings,
     RealSettings,
     ReconstructionSettings,
+    SchedulerSettings,
 )
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
-ROWS = ("compressors", "denoisers", "generators")
+ROWS = ("compressors", "denoisers", "generators", "schedulers")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
@@ -101,14 +102,56 @@ COMPRESSORS = {
         label="DWT reference (2-stage)", architecture=HaarTransform(kind="haar", levels=2)
     ),
 }
+TABLE_5 = "paper, table 5"
+
+
+def _ddpm(
+    schedule: Literal["cosine", "scaled-linear"], loss: Literal["l1", "l2"]
+) -> DenoiserSettings:
+    """Return a model of table 5: WFDM, but for its process and its loss."""
+    return DenoiserSettings(
+        compressor="wf-sa-vae",
+        process=DiscreteDiffusionSettings(kind="ddpm", schedule=schedule).because(schedule=TABLE_5),
+        training=DenoiserTraining(loss=loss).because(loss=TABLE_5),
+    )
+
+
+def _ancestral(denoiser: str, label: str) -> DiffusionSettings:
+    """Return a row of table 5, by the sampler of its process."""
+    row = DiffusionSettings(
+        kind="diffusion", label=label, denoiser=denoiser, sampler="ancestral", steps=1000
+    )
+    return row.because(sampler=f"{TABLE_5}: its process's own", steps=TABLE_5)
+
+
+DENOISERS = {
+    "wfdm": DenoiserSettings(compressor="wf-sa-vae"),
+    "maisi": DenoiserSettings(compressor="maisi-vae", otherwise="vae-gan").because(
+        compressor="the paper's baseline: the same network and training in MAISI's latent space",
+        otherwise="the same architecture, trained here, until its authors' weights are placed",
+    ),
+    "ddpm-cosine-l1": _ddpm("cosine", "l1"),
+    "ddpm-cosine-l2": _ddpm("cosine", "l2"),
+    "ddpm-scaled-linear-l2": _ddpm("scaled-linear", "l2"),
+}
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
+    "maisi": DiffusionSettings(kind="diffusion", label="MAISI", denoiser="maisi"),
+    "ddpm-cosine-l1": _ancestral("ddpm-cosine-l1", "WFDM, DDPM (cosine, l1)"),
+    "ddpm-cosine-l2": _ancestral("ddpm-cosine-l2", "WFDM, DDPM (cosine, l2)"),
+    "ddpm-scaled-linear-l2": _ancestral("ddpm-scaled-linear-l2", "WFDM, DDPM (scaled-linear, l2)"),
     "real-train": RealSettings(kind="real", label="Real training scans (reference)"),
     "reconstructed": ReconstructionSettings(
         kind="reconstruction", label="Test scans, reconstructed (reference)", compressor="wf-sa-vae"
     ),
     "mean": MeanSettings(kind="mean", label="Mean of the modality (reference)"),
     "noise": NoiseSettings(kind="noise", label="Decoded noise (reference)", compressor="wf-sa-vae"),
+}
+SCHEDULERS = {
+    "ddpm-cosine-l1": SchedulerSettings(generator="ddpm-cosine-l1"),
+    "ddpm-cosine-l2": SchedulerSettings(generator="ddpm-cosine-l2"),
+    "ddpm-scaled-linear-l2": SchedulerSettings(generator="ddpm-scaled-linear-l2"),
+    "rflow-l2": SchedulerSettings(generator="wfdm"),
 }
 
 
@@ -149,11 +192,15 @@ class Study(Section):
         COMPRESSORS, description="the rows of table 3, by name; null removes an inherited one"
     )
     denoisers: dict[str, DenoiserSettings] = Field(
-        {"wfdm": DenoiserSettings(compressor="wf-sa-vae")},
+        DENOISERS,
         description="stage B, what is trained; null removes an inherited one",
     )
     generators: dict[str, GeneratorSettings] = Field(
         GENERATORS, description="the rows of table 4, by name; null removes an inherited one"
+    )
+    schedulers: dict[str, SchedulerSettings] = Field(
+        SCHEDULERS,
+        description="the rows of table 5, by the paper's key; null removes an inherited one",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     figures: FigureSettings = FigureSettings()

@@ -11,6 +11,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_standardised
 from wfdm.figures import panels
+from wfdm.figures.planes import axial
 from wfdm.models.compressors.base import Compressor
 from wfdm.models.compressors.registry import load
 
@@ -43,13 +44,13 @@ def figure2(
     inputs = [
         None if scan is None else load_standardised(scan["path"], settings) for scan in chosen
     ]
-    columns = [[None if volume is None else panels.axial(volume) for volume in inputs]]
+    columns = [[None if volume is None else axial(volume) for volume in inputs]]
     for folder in compressors.values():
         model = load(folder).to(device)
         columns.append([_slice(model, volume, device) for volume in inputs])
+    rows = zip(MODALITIES, zip(*columns, strict=True), strict=True)
     return panels.draw(
-        list(zip(*columns, strict=True)),
-        list(MODALITIES),
+        [panels.Row(modality, images) for modality, images in rows],
         ["Input", *compressors],
         _sources(chosen),
         stem,
@@ -64,7 +65,7 @@ def _slice(
     if volume is None:
         return None
     mean, _ = model.encode(torch.from_numpy(volume)[None].to(device))
-    return panels.axial(model.decode(mean)[0].float().cpu().numpy())
+    return axial(model.decode(mean)[0].float().cpu().numpy())
 
 
 def _sources(chosen: list[pd.Series | None]) -> str:

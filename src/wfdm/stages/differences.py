@@ -13,7 +13,8 @@ from wfdm.stages.inputs import pairs
 
 Settings = reads(
     *("seed", "sources", "people", "metadata", "split", "preprocess", "quality", "volume"),
-    *("compressor_training", "compressors", "denoisers", "generators", "evaluation", "figures"),
+    *("compressor_training", "compressors", "denoisers", "generators", "schedulers"),
+    *("evaluation", "figures"),
 )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from wfdm.stages import rows
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
 INDEXED = ("index", "split")
 PREPROCESSED = ("phantom", "preprocess", "volumes")
 COMPRESSED = (*INDEXED, *PREPROCESSED, "mean_volumes", "train_compressor")
+SYNTHESISED = (
+    *COMPRESSED,
+    *("encode", "latents", "train_denoiser", "sample_test"),
+    *("features", "diversity", "synthesis"),
+)
 STAGES = {
     "table1": INDEXED,
     "table3": (*COMPRESSED, "floors", "reconstruction"),
-    "table4": (
-        *COMPRESSED,
-        *("encode", "latents", "train_denoiser", "sample_test"),
-        *("features", "diversity", "synthesis"),
-    ),
+    "table4": SYNTHESISED,
+    "table5": SYNTHESISED,
 }
 """the stages that a table's numbers come from"""
 INPUTS = ("people.aliases", "denoisers.{denoiser}.compressor")
@@ -60,13 +64,14 @@ def keys_of(table: str) -> list[str]:
 def _used(study: Study, table: str) -> dict[str, Collection[str] | None]:
     """Return the rows that a table is made of, by placeholder; None: all that there are."""
     used: dict[str, Collection[str] | None] = {"{compressor}": None, "{generator}": None}
-    if table != "table4":
+    if table not in ("table4", "table5"):
         return used
-    made = [row for row in study.generators.values() if row.kind != "folder"]
+    names = set(rows.table4(study) if table == "table4" else rows.table5(study).values())
+    made = [study.generators[name] for name in names]
     denoisers = {row.denoiser for row in made if row.kind == "diffusion"}
     compressors = {study.denoisers[name].compressor for name in denoisers}
-    compressors |= {row.compressor for row in made if row.kind == "noise"}
-    return used | {"{compressor}": compressors, "{denoiser}": denoisers}
+    compressors |= {row.compressor for row in made if row.kind in ("noise", "reconstruction")}
+    return {"{compressor}": compressors, "{denoiser}": denoisers, "{generator}": names}
 
 
 def _reached(

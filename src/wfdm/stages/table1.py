@@ -17,12 +17,13 @@ def run(
     out: Out,
     note: Note = "",
 ) -> None:
-    """Write the table."""
+    """Write the table as CSV, Markdown and LaTeX."""
     from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, write_csv
+    from wfdm.data.table import read_scans
     from wfdm.tables.table1 import table1
+    from wfdm.tables.written import write_table
 
     with recorded("table1", out, settings, [scans, splits, published]) as record:
         record.settings |= {"note": note}
         table = table1(read_scans(scans), read_splits(splits), published, settings.rule, note)
-        write_csv(table, out)
+        record.outputs = write_table(table, out)

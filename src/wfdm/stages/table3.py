@@ -21,12 +21,13 @@ def run(
     note: Note = "",
     modality: Annotated[str | None, "Only its scans: tables 8 to 11 instead of 3."] = None,
 ) -> None:
-    """Write the table."""
-    from wfdm.data.table import write_csv
+    """Write the table as CSV, Markdown and LaTeX."""
     from wfdm.tables.table3 import table3
+    from wfdm.tables.written import write_table
 
     rows = paths(row)
     names = labels(label, rows)
     with recorded("table3", out, None, [*rows.values(), floor, published]) as record:
         record.settings = {"labels": names, "note": note, "modality": modality}
-        write_csv(table3(rows, floor, published, note, modality, names), out)
+        table = table3(rows, floor, published, note, modality, names)
+        record.outputs = write_table(table, out)

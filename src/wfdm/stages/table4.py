@@ -1,4 +1,9 @@
-"""Table 4 of the paper: realism and diversity of the synthetic scans by generator."""
+"""Table 4 of the paper: realism and diversity of the synthetic scans by generator.
+
+With a modality, only its scans count, beside its table of the appendix (12 to 15).
+"""
+
+from typing import Annotated
 
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Label, Note, Out, Published, Row
@@ -11,13 +16,14 @@ def run(
     out: Out,
     label: Label = None,
     note: Note = "",
+    modality: Annotated[str | None, "Only its scans: tables 12 to 15 instead of 4."] = None,
 ) -> None:
-    """Write the table."""
-    from wfdm.data.table import write_csv
+    """Write the table as CSV, Markdown and LaTeX."""
     from wfdm.tables.table4 import table4
+    from wfdm.tables.written import write_table
 
     rows = paths(row)
     names = labels(label, rows)
     with recorded("table4", out, None, [*rows.values(), published]) as record:
-        record.settings = {"labels": names, "note": note}
-        write_csv(table4(rows, published, note, names), out)
+        record.settings = {"labels": names, "note": note, "modality": modality}
+        record.outputs = write_table(table4(rows, published, note, modality, names), out)

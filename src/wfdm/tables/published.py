@@ -43,6 +43,7 @@ def beside(
     pairs: Sequence[str],
     extra: Sequence[str],
     note: str,
+    name: str = "Model",
 ) -> pd.DataFrame:
     """Put rows of this study beside the paper's of the same key.
 
@@ -50,22 +51,23 @@ def beside(
     rows, in their order.
 
     Args:
-        ours: cells by column, by the row's key; `Model` is the row's label, `note` its own note.
+        ours: cells by column, by the row's key; `name` is the row's label, `note` its own note.
         paper: as `read_published` returns it.
         pairs: columns of both, shown side by side.
         extra: columns of this study alone.
         note: of every row that this study has.
+        name: the column that says what a row is.
 
     Returns:
-        Columns Model; each of `pairs` and its published value; `extra`; what only the paper
+        Columns `name`; each of `pairs` and its published value; `extra`; what only the paper
         gives; note.
     """
     printed = {str(row[KEY]): row for row in paper.to_dict("records")}
-    only_paper = [name for name in paper.columns if name not in (KEY, "Model", *pairs)]
+    only_paper = [each for each in paper.columns if each not in (KEY, name, *pairs)]
     rows = []
     for key in (*printed, *(key for key in ours if key not in printed)):
         mine, theirs = ours.get(key, {}), printed.get(key, {})
-        cells = {"Model": theirs["Model"] if theirs else _own_name(key, mine["Model"], paper)}
+        cells = {name: theirs[name] if theirs else _own_name(key, mine[name], paper[name])}
         for column in pairs:
             cells |= {column: mine.get(column, "")}
             cells |= {f"{column} published": theirs.get(column, "")}
@@ -76,6 +78,6 @@ def beside(
     return pd.DataFrame(rows)
 
 
-def _own_name(key: str, label: str, paper: pd.DataFrame) -> str:
+def _own_name(key: str, label: str, paper: pd.Series) -> str:
     """Return the name of a row that the paper does not have; it never equals one of the paper's."""
-    return f"{label} [{key}]" if label in set(paper["Model"]) else label
+    return f"{label} [{key}]" if label in set(paper) else label

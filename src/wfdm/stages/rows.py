@@ -1,0 +1,57 @@
+"""Which rows the tables of a study have, and what each of them is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from wfdm.config.study import Study
+
+
+def resolved(study: Study, absent: Collection[str]) -> Study:
+    """Return the study with each denoiser on a compressor that is there, if it names a second.
+
+    Args:
+        study: as it is configured.
+        absent: compressors whose published weights are not placed.
+    """
+    denoisers = {
+        name: row.model_copy(update={"compressor": row.otherwise})
+        if row.compressor in absent and row.otherwise
+        else row
+        for name, row in study.denoisers.items()
+    }
+    return study.model_copy(update={"denoisers": denoisers})
+
+
+def table2(study: Study) -> list[str]:
+    """Return the generators of table 2: models, no references."""
+    alone = {key for key, row in study.schedulers.items() if row.generator == key}
+    return [name for name in _models(study) if name not in alone]
+
+
+def table4(study: Study) -> list[str]:
+    """Return the generators of tables 4 and 12 to 15: models, then references.
+
+    One that is named as its row of table 5 stands there alone.
+    """
+    return [*table2(study), *_references(study)]
+
+
+def table5(study: Study) -> dict[str, str]:
+    """Return the generator of each row of tables 5 and 16 to 19, by the row's key."""
+    rows = {key: row.generator for key, row in study.schedulers.items()}
+    return rows | {name: name for name in _references(study)}
+
+
+def _models(study: Study) -> list[str]:
+    from wfdm.config.generators import MODELS
+
+    return [name for name, row in study.generators.items() if row.kind in MODELS]
+
+
+def _references(study: Study) -> list[str]:
+    models = set(_models(study))
+    return [name for name in study.generators if name not in models]
