@@ -174,6 +174,10 @@ def test_the_reference_tells_every_key():
             assert f"| `{name}`" in text, name
 
 
+DDPM = {"compressor": "wf-sa-vae", "process": {"kind": "ddpm"}}
+SHRINKING = {"kind": "ddpm", "beta_first": 0.02, "beta_last": 0.01}
+
+
 @pytest.mark.parametrize(
     ("over", "named"),
     [
@@ -183,6 +187,18 @@ def test_the_reference_tells_every_key():
         ({"preprocess": {"extractor": "bet"}}, "'preprocess.extractor'"),
         ({"denoisers": {"wfdm": {"compressor": "nope"}}}, "denoisers.wfdm.compressor"),
         ({"generators": {"wfdm": {"denoiser": "nope"}}}, "generators.wfdm.denoiser"),
+        (
+            {"generators": {"wfdm": {"sampler": "ddim"}}},
+            "wfdm.sampler: ddim does not fit",
+        ),
+        ({"generators": {"wfdm": {"guidance": 2}}}, "generators.wfdm.guidance: 2 needs a denoiser"),
+        ({"generators": {"wfdm": {"eta": 0.5}}}, "generators.wfdm.eta: 0.5 is of ddim alone"),
+        (
+            {"denoisers": {"x": DDPM}, "generators": {"wfdm": {"denoiser": "x"}}},
+            "there is ancestral",
+        ),
+        ({"denoisers": {"x": DDPM | {"process": {"kind": "edm"}}}}, "'denoisers.x.process'"),
+        ({"denoisers": {"x": DDPM | {"process": SHRINKING}}}, "the first no larger than the last"),
         ({"compressors": {"wf-sa-vae": None}}, "denoisers.wfdm.compressor"),
         ({"compressors": {"wf-vae": {"pretrained": "x"}}}, "either training or pretrained"),
         ({"compressors": {"dwt-1": {"pretrained": "x"}}}, "kind 'haar' has no weights"),
