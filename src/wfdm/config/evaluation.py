@@ -26,7 +26,7 @@ class EvaluationSettings(Section):
         "KID, the others further columns",
     )
     resamples: int = Field(
-        200, ge=0, description="our choice: of the 95 % bootstrap intervals; 0: none are made"
+        100, ge=0, description="our choice: of the 95 % bootstrap intervals; 0: none are made"
     )
     diversity_pairs: Positive = Field(
         5000, description="most MS-SSIM pairs per modality (authors' code)"
