@@ -18,6 +18,9 @@ UNCOUNTED |= {"batch"}
 PHANTOM = {"name": "A", "people": 1, "modalities": {"T1w": 1.0}, "voxel_mm": [1.0, 1.0, 1.0]}
 NEW = "another_value"
 OTHER = {"training": "published", "zscore-volume": "none", "fail": "skip"}
+OTHER |= {"scale": "centred", "mean": "sample", "zscore-dataset": "none"}
+REFERENCES = {"real-train", "reconstructed", "mean", "noise"}
+DDPM = {"ddpm-cosine-l1", "ddpm-cosine-l2", "ddpm-scaled-linear-l2"}
 Path = tuple[str | int, ...]
 
 
@@ -59,8 +62,8 @@ def other(value: Any) -> Any:
             return value * 2 or 1
         case float():
             return value / 2 or 1.0
-        case tuple():
-            return tuple(map(other, value))
+        case tuple() | list() if value:
+            return type(value)(map(other, value))
     return OTHER.get(value, NEW) if isinstance(value, str) else NEW
 
 
@@ -95,12 +98,12 @@ USED = {  # rows that a table is made of; of the others, all
     "table4": {
         "compressor": {"wf-sa-vae", "maisi-vae"},
         "denoiser": {"wfdm", "maisi"},
-        "generator": {"wfdm", "maisi", "noise"},
+        "generator": {"wfdm", "maisi", *REFERENCES},
     },
     "table5": {
         "compressor": {"wf-sa-vae"},
-        "denoiser": {"wfdm"},
-        "generator": {"wfdm", "noise"},
+        "denoiser": {"wfdm", *DDPM},
+        "generator": {"wfdm", *DDPM, *REFERENCES},
     },
 }
 

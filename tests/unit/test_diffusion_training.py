@@ -18,6 +18,8 @@ from tests.unit.stage_b import train as trained
 from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
+from wfdm.latents.moments import Moments
+from wfdm.latents.standard import Standard
 from wfdm.models.denoisers.folder import load, read_config
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import ema
@@ -133,7 +135,9 @@ class Recorder(torch.nn.Module):
 def test_dropout_hides_all_metadata_of_a_share_of_items(dropout: float, latents: Path) -> None:
     """Every scan of the cohort tells its age, so that none at all means hidden."""
     task = training_task(conditioning_dropout=dropout)
-    objective = StageB(task, Latents(latents), cohort(), STATISTICS)
+    cache = Latents(latents)
+    standard = Standard.of("scale", Moments.read(latents), cache.space.scale)
+    objective = StageB(task, cache, standard, cohort(), STATISTICS)
     model = Recorder()
     run = SimpleNamespace(modules={"model": model}, update=lambda *given: False)
     item = objective.data.scans.item(0)
