@@ -15,6 +15,7 @@ from benchmarks.gpu.full_size.measure import DEVICE, SEED, Row, default_arithmet
 from benchmarks.gpu.full_size.sizes import Sizes
 from wfdm.config.compressors import CompressorTraining
 from wfdm.data.metadata import load_schema
+from wfdm.latents.standard import Standard
 from wfdm.models.compressors import registry
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.models.features import medicalnet
@@ -34,6 +35,8 @@ class DenoiserStep(StageB):
         settings = sizes.denoiser
         self.task: Any = SimpleNamespace(training=settings.training, process=settings.process)
         self.process, self.latent_shape = rflow, sizes.latent
+        nothing = torch.zeros(4, 1, 1, 1, 1, device=DEVICE)
+        self.standard = Standard(nothing, nothing[:1] + 1, nothing, nothing[:1])
         self.loss = LOSSES[settings.training.loss]
         with DEVICE:
             model = Denoiser(settings.network, sizes.latent[0], load_schema())

@@ -91,11 +91,11 @@ class Training:
         t = torch.rand(size, device=device, generator=self.noise)
         t = rflow.training_times(t, tuple(z.shape[1:]), self.process)
         noise = torch.randn(z.shape, device=device, generator=self.noise)
-        noisy = rflow.noised(z, noise, t).to(memory_format=layout)
+        noisy = rflow.noised(z, noise, t, self.process).to(memory_format=layout)
         with autocast(device, self.s.amp):
             output = model(noisy, t, conditions)
         velocity = rflow.predicted(output.float(), noisy, t, self.process)
-        return (velocity - rflow.target(z, noise, t)).square().mean()
+        return (velocity - rflow.target(z, noise, t, self.process)).square().mean()
 
     def _try(self, model: nn.Module, layout: torch.memory_format) -> None:
         self._loss(model, layout).backward()

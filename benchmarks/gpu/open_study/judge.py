@@ -57,7 +57,7 @@ class Judge:
 
     def _noisy(self, name: str, t: float) -> Tensor:
         z = self.space.to(self.latents[name])
-        return noised(z, self.noise[name], z.new_full((len(z),), t))
+        return noised(z, self.noise[name], z.new_full((len(z),), t), RectifiedFlowSettings())
 
     def errors(self, predicted: Tensor, name: str) -> dict[str, tuple[int, float]]:
         """Return count and RMS error, of all scans and of each modality."""
