@@ -19,21 +19,15 @@ TABLE_B = {"table4": 1, "table12to15": 4, "metrics": 1}
 SCHEDULED = {"table5": 1, "table16to19": 4}
 SHOWN = {"figure3": 1, "figure4to7": 4}
 FIGURES = {"figure1": 1, "figure2": 1, **SHOWN}
-JUDGED = {"diversity": 10, "synthesis": 5, **TABLE_B, **SCHEDULED}
-SAMPLED = {  # one generator of five
+JUDGED = {"diversity": 4, "synthesis": 2, **TABLE_B, **SCHEDULED}
+SAMPLED = {  # one generator of two
     **{"sample": 2, "samples": 1, "features": 2, "diversity": 2, "synthesis": 1},
     **SHOWN,
     **TABLE_B,
     **SCHEDULED,
 }
-BOTH_SAMPLED = {  # those that begin with noise in the latents
+BOTH_SAMPLED = {
     **{"sample": 4, "samples": 2, "features": 4, "diversity": 4, "synthesis": 2},
-    **SHOWN,
-    **TABLE_B,
-    **SCHEDULED,
-}
-DECODED = {  # these, and the reconstructions
-    **{"sample": 6, "samples": 3, "features": 6, "diversity": 6, "synthesis": 3},
     **SHOWN,
     **TABLE_B,
     **SCHEDULED,
@@ -44,13 +38,13 @@ STAGE_A = {  # two compressors, of which one is trained and one measured by the 
     **{"train_compressor": 2, "reconstruction": 4, "join": 2, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
-    **DECODED,
+    **BOTH_SAMPLED,
 }
 TRAINED = {  # the one that is trained
     **{"train_compressor": 1, "reconstruction": 2, "join": 1, "figure2": 1},
     **TABLE_A,
     **STAGE_B,
-    **DECODED,
+    **BOTH_SAMPLED,
 }
 MEASURED = {
     **{"floors": 2, "reconstruction": 4, "join": 3},
@@ -229,11 +223,11 @@ SETTINGS = {  # these are told
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (
         {"evaluation": {"intensity": ["none"]}},
-        {"features": 12, "synthesis": 5, **TABLE_B, **SCHEDULED},
+        {"features": 6, "synthesis": 2, **TABLE_B, **SCHEDULED},
     ),
     "how often intervals resample": (
         {"evaluation": {"resamples": 20}},
-        {"synthesis": 5, **TABLE_B, **SCHEDULED},
+        {"synthesis": 2, **TABLE_B, **SCHEDULED},
     ),
     "LPIPS": (
         {"evaluation": {"lpips": {"every": 2}}},
