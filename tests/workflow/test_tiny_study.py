@@ -161,7 +161,10 @@ AFTER_VOLUMES = {  # jobs that follow from other volumes: no split, no table of 
 }
 GATHERED = {"quality": 1, "volumes": 1}
 # Jobs that follow from a setting that is not the paper's, for the tables tell of it.
-TOLD = {"differences": 1, "table3": 1, "table4": 1, "table8to11": 4, "metrics": 1}
+TOLD = {
+    **{"differences": 1, "table3": 1, "table4": 1, "table5": 1, "metrics": 1},
+    **{"table8to11": 4, "table12to15": 4, "table16to19": 4},
+}
 
 
 def test_a_changed_raw_scan_redoes_its_session_and_what_follows(finished, tmp_path):
