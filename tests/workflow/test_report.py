@@ -27,7 +27,7 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.rows: list[list[str]] = []
         self.scripts: dict[str, str] = {}
-        self.images = 0
+        self.images, self.in_cell = 0, False
         self.text = ""
         self.tag, self.script = "", ""
         self.feed(text)
@@ -42,16 +42,18 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
+            self.in_cell = True
 
     def handle_endtag(self, tag):
         self.tag = "" if tag == self.tag else self.tag
+        self.in_cell &= tag not in ("td", "th", "tr", "table")
 
     def handle_data(self, data):
         if self.tag == "script":
             self.scripts[self.script] = self.scripts.get(self.script, "") + data
             return
         self.text += data
-        if self.rows and self.rows[-1]:
+        if self.in_cell:
             self.rows[-1][-1] += data
 
     @property
