@@ -118,6 +118,8 @@ def weights(tmp_path_factory) -> Path:
         (handed / name).mkdir(parents=True)
         for file in ("model.safetensors", "config.json"):
             shutil.copy(made / name / file, handed / name / file)
+    standard = "denoisers/tiny/standard.safetensors"
+    shutil.copy(made / standard, handed / standard)
     return handed
 
 

@@ -133,6 +133,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         raise UserError(f"{folder}: {misfit}")
     space = LatentSpace.from_dict(config["latent_space"], folder)
     device = accelerator()
+    standard = Standard.read(folder).to(device)
     digests = {
         "compressor": space.compressor_sha256,
         "standard": sha256_of(folder / STANDARD),
@@ -141,7 +142,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         name=config["name"],
         modalities=config["modalities"],
         space=space,
-        standard=Standard.read(folder).to(device),
+        standard=standard,
         compressor=load_compressor(space).to(device),
         denoiser=denoiser.to(device),
         process=config["process"],
