@@ -164,8 +164,8 @@ def _without_copies(a, b, made, real):
 
 def test_draws_lie_around_the_estimate():
     made, real = two_sets(20, 25, 40)
-    drawn = resampled(made, real, counts_of(20, 400, 1, "a"), counts_of(25, 400, 1, "b"))
     found = distances(made, real)
+    drawn = resampled(made, real, found, counts_of(20, 400, 1, "a"), counts_of(25, 400, 1, "b"))
     assert drawn.fid.mean() == pytest.approx(found.fid, rel=1e-2)
     low, high = interval(drawn.mmd)
     assert low < found.mmd < high
@@ -189,8 +189,9 @@ def test_intervals_hold_what_they_promise():
     for cohort in range(120):
         made, real = rng.normal(0.3, 1, size=(40, 6)), rng.normal(0, 1.2, size=(40, 6))
         counts = (counts_of(40, 100, cohort, side) for side in ("made", "real"))
-        drawn = resampled(made, real, *counts)
-        values.append([frechet.fid(made, real), published_distances(made, real).mmd])
+        found = published_distances(made, real)
+        drawn = resampled(made, real, found, *counts)
+        values.append([found.fid, found.mmd])
         inside.append([interval(drawn.fid), interval(drawn.mmd)])
     for place, truth in enumerate(np.mean(values, 0)):
         held = [each[place][0] <= truth <= each[place][1] for each in inside]

@@ -8,6 +8,7 @@ import numpy as np
 
 from wfdm.evaluation.distribution import (
     FEWEST,
+    Distances,
     Draws,
     distances,
     published_distances,
@@ -58,18 +59,25 @@ def together(parts: Sequence[Sides]) -> Sides:
     )
 
 
-def draw(sides: Sides) -> Draws:
-    """Return FID and MMD of the resamples by the first mapping of intensities, if scans suffice."""
-    if sides.fewest < FEWEST_RESAMPLED or not len(sides.made_counts):
-        return Draws()
+def compared(sides: Sides) -> tuple[Distances, Draws]:
+    """Return the distances by the first mapping of intensities, and resamples if scans suffice."""
     first = next(iter(sides.made))
-    return resampled(sides.made[first], sides.real[first], sides.made_counts, sides.real_counts)
+    made, real = sides.made[first], sides.real[first]
+    found = distances(made, real)
+    if sides.fewest < FEWEST_RESAMPLED or not len(sides.made_counts):
+        return found, Draws()
+    return found, resampled(made, real, found, sides.made_counts, sides.real_counts)
 
 
-def measured(sides: Sides, drawn: Draws) -> dict[str, Any]:
-    """Return the columns that a comparison fills, and a note on those that it cannot."""
-    first, *others = sides.made
-    found = distances(sides.made[first], sides.real[first])
+def columns_of(sides: Sides, found: Distances, drawn: Draws) -> dict[str, Any]:
+    """Return the columns that a comparison fills, and a note on those that it cannot.
+
+    Args:
+        sides: what is compared.
+        found: its distances by the first mapping of intensities.
+        drawn: their resamples.
+    """
+    _, *others = sides.made
     columns: dict[str, Any] = {
         **{"n_real": sides.real_counts.shape[1], "n_synthetic": sides.made_counts.shape[1]},
         **{"FID": found.fid, "MMD": found.mmd, "MMD fixed": found.mmd_fixed, "KID": found.kid},

@@ -25,8 +25,15 @@ class Published:
     """The paper's two distances (2.5.7), by medmetric's defaults; NaN of too few scans."""
 
     fid: float = nan
-    mmd: float = nan
-    """with the median distance between any two scans of either set as its width"""
+    squared_mmd: float = nan
+    """the unbiased estimate, which may be below 0"""
+    width: float = nan
+    """of MMD's kernel: the median distance between any two scans of either set"""
+
+    @property
+    def mmd(self) -> float:
+        """The root of its square, which counts as 0 where it is below."""
+        return _root(self.squared_mmd)
 
 
 @dataclass(frozen=True)
@@ -51,31 +58,41 @@ def published_distances(made: np.ndarray, real: np.ndarray) -> Published:
     """Return FID and MMD of two feature sets, float64 (n, d) and (m, d)."""
     if min(len(made), len(real)) < FEWEST:
         return Published()
-    return Published(fid(made, real), _mmd(made, real, median_distance(made, real)))
+    width = median_distance(made, real)
+    return Published(fid(made, real), discrepancy(made, real, gaussian(width)), width)
 
 
 def distances(made: np.ndarray, real: np.ndarray) -> Distances:
     """Return all distances of two feature sets, float64 (n, d) and (m, d)."""
     if min(len(made), len(real)) < FEWEST:
         return Distances()
-    published = published_distances(made, real)
-    fixed = _mmd(made, real, median_distance(real))
-    return Distances(published.fid, published.mmd, fixed, discrepancy(made, real, polynomial))
+    fixed = _root(discrepancy(made, real, gaussian(median_distance(real))))
+    kid = discrepancy(made, real, polynomial)
+    return Distances(**vars(published_distances(made, real)), mmd_fixed=fixed, kid=kid)
 
 
 def resampled(
-    made: np.ndarray, real: np.ndarray, made_counts: np.ndarray, real_counts: np.ndarray
+    made: np.ndarray,
+    real: np.ndarray,
+    found: Published,
+    made_counts: np.ndarray,
+    real_counts: np.ndarray,
 ) -> Draws:
-    """Return FID and MMD of resamples, given how often each row is in each: (B, n), (B, m).
+    """Return FID and MMD of resamples of two feature sets.
 
     MMD's squares, which have no bias, are what is moved. Its width stays that of the whole sets.
+
+    Args:
+        made: float64 (n, d).
+        real: float64 (m, d).
+        found: their distances.
+        made_counts: how often each row is in each resample, (B, n).
+        real_counts: likewise, (B, m).
     """
     counts = made_counts, real_counts
-    kernel = gaussian(median_distance(made, real))
-    squared = discrepancies(made, real, kernel, *counts)
-    fids = around(fid(made, real), resampled_fid(made, real, *counts))
-    squares = around(discrepancy(made, real, kernel), squared)
-    return Draws(fids.clip(min=0), np.sqrt(squares.clip(min=0)))
+    squares = discrepancies(made, real, gaussian(found.width), *counts)
+    fids = around(found.fid, resampled_fid(made, real, *counts)).clip(min=0)
+    return Draws(fids, np.sqrt(around(found.squared_mmd, squares).clip(min=0)))
 
 
 def pooled(values: Sequence[float], counts: Sequence[int]) -> float:
@@ -89,6 +106,5 @@ def pooled(values: Sequence[float], counts: Sequence[int]) -> float:
     return sum(value * count for value, count in known) / total if total else nan
 
 
-def _mmd(made: np.ndarray, real: np.ndarray, width: float) -> float:
-    """Return the root of the unbiased estimate, which may be below 0."""
-    return sqrt(max(discrepancy(made, real, gaussian(width)), 0.0))
+def _root(squared: float) -> float:
+    return nan if isnan(squared) else sqrt(max(squared, 0.0))

@@ -11,7 +11,15 @@ import pandas as pd
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.evaluation import ALL_TOGETHER, OVERALL
-from wfdm.evaluation.comparison import Sides, draw, ends, measured, sides_of, together, weighted
+from wfdm.evaluation.comparison import (
+    Sides,
+    columns_of,
+    compared,
+    ends,
+    sides_of,
+    together,
+    weighted,
+)
 from wfdm.evaluation.distribution import Draws, pooled
 from wfdm.evaluation.diversity import read_scores, self_similarity
 from wfdm.evaluation.features import Features, read_features
@@ -61,13 +69,14 @@ def synthesis_metrics(
     _check(real, made, scores, str(synthetic_features[0]))
     present = [name for name in MODALITIES if name in {*real.modalities, *made.modalities}]
     sides = {name: sides_of(real, made, name, seed, resamples) for name in present}
-    drawn = {name: draw(each) for name, each in sides.items()}
+    found = {name: compared(each) for name, each in sides.items()}
     rows = []
     for name in present:
         similarity, count = self_similarity(scores, name)
         own = {"MS-SSIM": similarity, "pairs": count, "recognised": _recognised(made, name)}
-        rows.append({"modality": name, **measured(sides[name], drawn[name]), **own})
+        rows.append({"modality": name, **columns_of(sides[name], *found[name]), **own})
     table = pd.DataFrame(rows)
+    drawn = {name: draws for name, (_, draws) in found.items()}
     last = [_overall(table, drawn), _all_together(sides, table)]
     table = pd.concat([table, pd.DataFrame(last)], ignore_index=True)
     table = table.assign(extractor=real.extractor, extractor_sha256=real.digest, seed=seed)
@@ -127,7 +136,7 @@ def _all_together(sides: Mapping[str, Sides], table: pd.DataFrame) -> dict[str, 
     found: dict[str, Any] = {}
     if both:
         whole = together([sides[name] for name in both])
-        found = measured(whole, draw(whole))
+        found = columns_of(whole, *compared(whole))
     notes = [found.get("note", ""), f"without {', '.join(without)}" if without else ""]
     rows = table[table["modality"].isin(both)]
     return {
