@@ -75,6 +75,11 @@ def missing_source(study: Study) -> str | None:
     return None
 
 
+def needs_extractor(study: Study) -> bool:
+    """Return whether a source has scans whose brain has yet to be found: others have no skull."""
+    return any(source.whole_heads for source in study.sources)
+
+
 def listings(study: Study) -> list[str]:
     """Return a digest of what describes each source's scans, so that new data is noticed."""
     from wfdm.data.index import files_digest
