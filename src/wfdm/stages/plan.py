@@ -110,6 +110,7 @@ def _raw_stamps(
     scans: Path, made: int, phantoms: frozenset[str], exclusions: str, shards: int
 ) -> dict[int, str]:
     from wfdm.data.exclusions import read_exclusions, session_of
+    from wfdm.data.paths import mask_beside
     from wfdm.data.shards import shard_of
     from wfdm.data.table import IDENTITY, read_table, rows_of
 
@@ -120,6 +121,8 @@ def _raw_stamps(
         shard = shard_of(key, shards)
         kept = "" if {row["scan_id"], key} & excluded else "used"
         file = "" if row["dataset"] in phantoms else _stamp(Path(row["path"]))
+        mask = mask_beside(Path(row["path"])) if row["state"] == "brain" else None
+        file += f" {_stamp(mask)}" if mask else ""
         lines[shard].append(f"{row['scan_id']}\t{row['path']}\t{row['state']}\t{kept}\t{file}\n")
     return {
         shard: hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
