@@ -186,6 +186,15 @@ def test_derivatives_are_a_source_of_brains(tmp_path):
         plan(source.model_copy(update={"state": "raw"}))
 
 
+def test_derivatives_that_are_called_raw_are_told(tmp_path):
+    source = make(tmp_path / "A", "sub-1/anat/sub-1_T1w.nii.gz")
+    told = tmp_path / "A" / "dataset_description.json"
+    for kind, count in (("raw", 0), ("derivative", 1)):
+        told.write_text(f'{{"DatasetType": "{kind}"}}')
+        reasons = [each.reason for each in plan(source).findings]
+        assert sum("say state brain" in reason for reason in reasons) == count
+
+
 def test_one_label_for_two_folders_is_refused(tmp_path):
     first = make(tmp_path / "a" / "rawdata", "sub-1/anat/sub-1_T1w.nii.gz")
     second = make(tmp_path / "b" / "rawdata", "sub-1/anat/sub-1_T2w.nii.gz")

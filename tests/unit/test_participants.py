@@ -299,6 +299,11 @@ def test_ids_and_folders_that_do_not_match_are_told_both_ways(tmp_path, caplog):
     assert fields(source, "age") == ["", ""]
 
 
+def test_labels_that_differ_in_case_alone_are_refused(tmp_path):
+    source = lab(tmp_path / "A", "participant_id\tage\na1\t20\nA1\t60\n", None, "a1", "A1")
+    assert "sub-A1 and sub-a1 differ in case alone: rename one" in refused(source)
+
+
 def test_no_list_is_told(tmp_path):
     source = lab(tmp_path / "A", "participant_id\tage\n")
     (tmp_path / "A/participants.tsv").unlink()

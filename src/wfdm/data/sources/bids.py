@@ -4,6 +4,7 @@ Every file below the source's folder becomes a row of the scan table or a findin
 them, and what lies outside of all datasets is a finding too.
 """
 
+import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -32,6 +33,7 @@ from wfdm.data.sources.bids_scans import Candidate, in_one_space, numbered
 from wfdm.data.sources.bids_tree import Dataset, Entry, datasets, walk
 from wfdm.data.table import columns
 from wfdm.errors import UserError
+from wfdm.log import log
 
 _TEXT = (".json", ".tsv", ".csv", ".txt", ".md", ".bval", ".bvec", ".tsv.gz")
 _ON_ATLAS = ("identity", "preprocessed", "skull")
@@ -149,6 +151,7 @@ class _Dataset:
     def rows(self, entries: list[Entry]) -> Iterator[dict[str, str]]:
         """Yield a row for every scan that can be used."""
         people = read_people(self.source, self.label, self.folder, self._sessions(entries))
+        self._check_type()
         self.listing.read.extend(people.read)
         self.listing.findings.extend(people.findings)
         candidates: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
@@ -176,6 +179,21 @@ class _Dataset:
                 self._tell("rejected", entry, reason)
             else:
                 self._tell("other", entry, reason)
+
+    def _check_type(self) -> None:
+        """Note where the dataset calls itself derivatives, and the source calls it raw."""
+        try:
+            told = json.loads((self.folder / "dataset_description.json").read_bytes())
+        except (OSError, ValueError):
+            return  # nothing else is asked of this file, and most datasets lack the key
+        kind = told.get("DatasetType") if isinstance(told, dict) else None
+        if kind == "derivative" and self.source.state == "raw":
+            reason = (
+                "dataset_description.json says 'derivative', but the source's state is raw: if "
+                "only brains are left, say state brain"
+            )
+            self.listing.findings.append(Finding("note", self.label, reason))
+            log.warning(f"wfdm: {self.folder}: {reason}")
 
     @property
     def _masked(self) -> bool:

@@ -1,7 +1,7 @@
 """What a BIDS dataset records of its people: participants.tsv, sessions.tsv and their codebooks."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,8 +38,12 @@ def read_people(
         subjects: labels of these folders, each with the labels of its sessions' folders.
 
     Raises:
-        UserError: a list cannot be read or understood, or lacks a column that the source names.
+        UserError: a list cannot be read or understood, or lacks a column that the source names;
+            two folders differ in nothing but case, which neither lists nor all disks tell apart.
     """
+    _distinct(folder, "sub-", subjects)
+    for subject, sessions in subjects.items():
+        _distinct(folder / f"sub-{subject}", "ses-", sessions)
     people = People(_participants(source, dataset, folder))
     found = people.recorded
     people.read.extend(_tables(source, folder))
@@ -61,6 +65,16 @@ def read_people(
             )
     people.findings.extend(found.findings)
     return people
+
+
+def _distinct(folder: Path, key: str, labels: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for label in labels:
+        other = seen.setdefault(label.lower(), label)
+        if other != label:
+            raise UserError(
+                f"{folder}: {key}{other} and {key}{label} differ in case alone: rename one"
+            )
 
 
 def _list_of(source: BidsSource, folder: Path) -> Path | None:
