@@ -13,9 +13,10 @@ from wfdm.preprocess.entry import background
 from wfdm.preprocess.registration import STARTS, Rigid, Start, rigid
 from wfdm.preprocess.similarity import resample
 
-# Similarity of two brains, at 4 mm. Aligned T1w, T2w and FLAIR on the atlas brain: 1.109 to 1.131;
-# upside down, turned round or on their side, where outlines agree by halves: 1.042 to 1.076. Whole
-# heads share less, so that what counts as aligned there (`registration`) is no proof here.
+# Similarity of two brains, at 4 mm. Aligned T1w, T2w and FLAIR on the atlas brain: 1.099 to 1.139,
+# one that was stripped badly 1.085. Upside down, turned or on the side, where outlines agree
+# by halves: 1.042 to 1.076. Whole heads share less, so that what counts as aligned there
+# (`registration`) is no proof here.
 _CLEAR = 1.09
 # Of a brain's 99th percentile: what is darker at its rim is what an interpolation smeared. On scans
 # as they were stripped the share of such voxels is 0.2 %, on copies at 2 mm up to 4 %.

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -65,8 +65,9 @@ def plan(source: BidsSource) -> Listing:
     listing = Listing(pd.DataFrame())
     rows: list[dict[str, str]] = []
     below: dict[Dataset | None, list[Entry]] = defaultdict(list)
+    by_place = {dataset.parts: dataset for dataset in found}
     for entry in walk(root):
-        below[_holder(entry, found)].append(entry)
+        below[_holder(entry, by_place)].append(entry)
     listing.findings.extend(_outside(entry, source) for entry in below[None])
     for dataset in found:
         here = root.joinpath(*dataset.parts)
@@ -104,10 +105,10 @@ def _labels(found: list[Dataset], source: BidsSource) -> dict[Dataset, str]:
     return labels
 
 
-def _holder(entry: Entry, found: Iterable[Dataset]) -> Dataset | None:
-    """Return the dataset that an entry lies in, the innermost one."""
-    holding = [d for d in found if entry.parts[: len(d.parts)] == d.parts]
-    return max(holding, key=lambda each: len(each.parts), default=None)
+def _holder(entry: Entry, found: Mapping[tuple[str, ...], Dataset]) -> Dataset | None:
+    """Return the dataset that an entry lies in: its sub-* folders are at most two levels down."""
+    inner = (found.get(entry.parts[:depth]) for depth in (2, 1, 0))
+    return next((dataset for dataset in inner if dataset), None)
 
 
 def _outside(entry: Entry, source: BidsSource) -> Finding:
@@ -156,8 +157,9 @@ class _Dataset:
         self.listing.findings.extend(people.findings)
         candidates: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
         others: list[tuple[Entry, str]] = []
+        read = set(people.read)
         for entry in entries:
-            reason = self._why_not(entry, people.read)
+            reason = self._why_not(entry, read)
             if reason is None:
                 found = self._candidate(entry)
                 if isinstance(found, Candidate):
@@ -223,7 +225,7 @@ class _Dataset:
         of_subject = self._inner(entry)[0].startswith("sub-")
         return entry.image or in_anat or (bool(entry.problem) and of_subject)
 
-    def _why_not(self, entry: Entry, read: Iterable[Path]) -> str | None:
+    def _why_not(self, entry: Entry, read: Container[Path]) -> str | None:
         """Return why an entry is no scan, by where it lies and how it ends; None where it may be.
 
         Where two reasons hold, the one that helps more is told.
