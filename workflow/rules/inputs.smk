@@ -17,12 +17,8 @@ def source_folders(_):
 
 
 def extraction_weights(_):
-    """Return the brain extractor's weights where a source has raw scans; others have no skull."""
-    raw = any(
-        source.kind != "brainscape" or source.images == "raw"
-        for source in study.sources
-    )
-    return assets(study.preprocess.weights) if raw else []
+    """Return the brain extractor's weights where a source has raw scans."""
+    return assets(study.preprocess.weights) if plan.needs_extractor(study) else []
 
 
 def exclusion_file(_):

@@ -1,8 +1,8 @@
 """Settings of the data: sources of scans, people, metadata and the division of people."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
 
@@ -30,15 +30,67 @@ class PhantomSource(Section):
     brain: str = Field("sri24", description="asset: the same head, skull-stripped")
     datasets: list[PhantomDataset] = Field(min_length=1)
 
+    @property
+    def whole_heads(self) -> bool:
+        """Whether its scans still need a brain extraction."""
+        return True
+
+
+def _texts(given: Any) -> Any:
+    """Return a mapping of texts as it was meant: YAML reads `yes`, `no` and 1 as no text."""
+    if not isinstance(given, dict):
+        return given
+    return {_text(key): _text(value) for key, value in given.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int | float) else value
+
+
+class FieldSource(Section):
+    """Where a metadata field stands in a dataset's own list."""
+
+    column: str = Field(description="column of participants.tsv or sessions.tsv")
+    values: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+        {}, description="what each of its values means; all must be listed. {}: as they stand"
+    )
+    unit: str = Field("", description="of a number; empty: as participants.json or the field says")
+
 
 class BidsSource(Section):
-    """Raw BIDS folders on disk."""
+    """BIDS folders on disk, raw or derivatives."""
 
     kind: Literal["bids"]
     path: str = Field(description="a BIDS folder, or a folder of BIDS folders (one per dataset)")
     dataset: str | None = Field(
         None, description="label of the dataset; by default the folder's name"
     )
+    state: Literal["raw", "brain", "identity", "preprocessed", "skull"] = Field(
+        "raw",
+        description="what was done to the scans: brain: only the brain is left, anywhere in space; "
+        "identity: that, on SRI-24; preprocessed, skull: BrainScape's outputs",
+    )
+    suffixes: dict[str, Modality] = Field(
+        {},
+        description="further endings that are scans, e.g. inplaneT2: T2w, acq-post_T1w: T1Gd",
+    )
+    fields: dict[str, FieldSource] = Field(
+        {}, description="metadata fields that stand in columns of other names or codes"
+    )
+    include: list[str] = Field(
+        [], description="shell patterns of paths in the folder: these alone; empty: all"
+    )
+    exclude: list[str] = Field([], description="shell patterns of paths in the folder to leave out")
+    participants: str | None = Field(
+        None, description="participants.tsv of a dataset that has none itself, as derivatives"
+    )
+
+    @property
+    def whole_heads(self) -> bool:
+        """Whether its scans still need a brain extraction."""
+        return self.state == "raw"
 
 
 class BrainScapeSource(Section):
@@ -52,6 +104,11 @@ class BrainScapeSource(Section):
     exclude: list[str] = Field(
         [], description="datasets to leave out, besides those that BrainScape's files exclude"
     )
+
+    @property
+    def whole_heads(self) -> bool:
+        """Whether its scans still need a brain extraction."""
+        return self.images == "raw"
 
 
 Source = Annotated[PhantomSource | BidsSource | BrainScapeSource, Field(discriminator="kind")]

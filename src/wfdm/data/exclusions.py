@@ -1,11 +1,12 @@
 """The exclusion file: scans and sessions that a person leaves out of the study, with the reason."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wfdm.data.paths import key_of
-from wfdm.data.table import read_table, rows_of
+from wfdm.data.tsv import read_tsv
 from wfdm.errors import UserError
 
 
@@ -16,16 +17,17 @@ def read_exclusions(path: Path | str) -> dict[str, str]:
     ("IXI/sub-12_T1w") or that of a whole session ("IXI/sub-12", "IXI/sub-12_ses-2").
 
     Raises:
-        UserError: a column is missing, a reason is empty, or a key is listed twice.
+        UserError: the table cannot be read (`wfdm.data.tsv`), a column is missing, a reason is
+            empty, or a key is listed twice.
     """
-    if not Path(path).is_file():
+    if not os.path.lexists(path):
         return {}
-    table = read_table(path)
+    table = read_tsv(Path(path))
     if list(table.columns[:2]) != ["key", "reason"]:
         raise UserError(f"{path}: the first columns must be 'key' and 'reason', tab separated")
     excluded: dict[str, str] = {}
-    for row in rows_of(table):
-        key, reason = row["key"].strip(), row["reason"].strip()
+    for row in table.rows:
+        key, reason = row.cells["key"], row.cells["reason"]
         if not reason:
             raise UserError(f"{path}: {key}: no reason given; say why it is excluded")
         if key in excluded:

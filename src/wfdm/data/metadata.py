@@ -69,14 +69,34 @@ def load_schema(path: Path = SCHEMA) -> Schema:
     content = read_yaml(path)
     return Schema(
         fields=tuple(_field(entry) for entry in content["fields"]),
-        missing=frozenset(content["missing"]),
+        missing=frozenset(map(_spelled, content["missing"])),
     )
+
+
+def _spelled(value: object) -> str:
+    """Return a spelling as it is looked up; YAML reads -9, yes or ~ as no text."""
+    if isinstance(value, bool):
+        return YES_NO[value]
+    return "" if value is None else str(value).strip().lower()
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a recorded text means "not recorded"."""
+    return text.strip().lower() in load_schema().missing
 
 
 def _field(entry: dict[str, Any]) -> Field:
     values = YES_NO if entry["kind"] == "yes_no" else tuple(entry.get("values", ()))
     spellings = {"n": "no", "y": "yes"} if entry["kind"] == "yes_no" else {}
-    spellings |= {value.lower(): value for value in values} | entry.get("spellings", {})
+    spellings |= {value.lower(): value for value in values}
+    for spelling, value in entry.get("spellings", {}).items():
+        meant = "" if value in ("", None) else spellings.get(_spelled(value))
+        if meant is None:
+            raise UserError(
+                f"{SCHEMA.name}: {entry['name']}: the spelling '{spelling}' stands for '{value}', "
+                f"which is none of {', '.join(values)}: correct it"
+            )
+        spellings[_spelled(spelling)] = meant
     limits = entry.get("range")
     return Field(
         name=entry["name"],

@@ -55,6 +55,16 @@ def volume_name(prefix: str, modality: str, space: str = "", description: str = 
     return f"{prefix}{contrast}{where}{what}_{suffix}.nii.gz"
 
 
+def mask_beside(image: Path) -> Path | None:
+    """Return where BIDS derivatives keep the brain mask of a volume; None where its name has none.
+
+    >>> mask_beside(Path("sub-1_run-2_desc-preproc_T1w.nii.gz")).name
+    'sub-1_run-2_desc-brain_mask.nii.gz'
+    """
+    entities, found, _ = image.name.rpartition("_desc-preproc_")
+    return image.with_name(f"{entities}_desc-brain_mask.nii.gz") if found else None
+
+
 def stem(image: Path) -> str:
     """Return an image's file name without .nii or .nii.gz."""
     return image.name.split(".nii")[0]

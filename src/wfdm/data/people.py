@@ -9,7 +9,7 @@ import pandas as pd
 
 from wfdm.data.findings import Finding
 from wfdm.data.paths import label
-from wfdm.data.table import read_table, rows_of
+from wfdm.data.tsv import read_tsv
 from wfdm.errors import UserError
 
 COLUMNS = ("datasets", "pattern", "ids", "evidence", "source")
@@ -43,10 +43,10 @@ def read_aliases(path: Path | str) -> list[Alias]:
     Raises UserError, naming the line, for a row that is neither a rule nor ids, a pattern that
     cannot be compiled or has not one group, a malformed id, or no evidence or source.
     """
-    table = read_table(path)
-    if tuple(table.columns) != COLUMNS:
+    table = read_tsv(Path(path))
+    if table.columns != COLUMNS:
         raise UserError(f"{path}: columns must be {', '.join(COLUMNS)}")
-    return [_alias(row, f"{path}, line {line}") for line, row in enumerate(rows_of(table), 2)]
+    return [_alias(row.cells, f"{path}, line {row.line}") for row in table.rows]
 
 
 def _alias(row: dict[str, str], where: str) -> Alias:

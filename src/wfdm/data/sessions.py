@@ -7,7 +7,7 @@ from typing import Any
 
 from wfdm.config.cohort import Modality
 from wfdm.data.exclusions import session_of
-from wfdm.data.paths import key_of
+from wfdm.data.paths import key_of, mask_beside
 from wfdm.data.shards import in_shard
 from wfdm.errors import UserError
 
@@ -35,6 +35,12 @@ class Session:
     prefix: str
     scans: Mapping[Modality, Path]
     states: tuple[str, ...]
+
+    def files(self) -> list[Path]:
+        """Return its scans, and the masks that say what is brain in derivatives."""
+        given = list(self.scans.values())
+        masks = [mask for path in given if (mask := mask_beside(path))]
+        return [*given, *(masks if "brain" in self.states else [])]
 
     def record(self, root: Path, description: str) -> Path:
         """Return the provenance record of its `description` (raw, preproc) under `root`."""

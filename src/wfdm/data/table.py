@@ -18,9 +18,10 @@ MODALITIES = ("T1w", "T2w", "T1Gd", "FLAIR")
 MODALITY_IDS = {modality: index for index, modality in enumerate(MODALITIES)}
 SPLITS = ("train", "validation", "test")
 # What was done to a scan before it came here; preprocessing treats each state differently:
-# raw: as scanned; preprocessed: BrainScape's whole pipeline (SRI-24, brain only, percentiles in
-# [0, 1]); skull: the same with the skull still there; identity: SRI-24, brain only, not normalised.
-STATES = ("raw", "preprocessed", "skull", "identity")
+# raw: as scanned; brain: only the brain is left, in whatever space; identity: SRI-24, brain only,
+# not normalised; preprocessed: BrainScape's whole pipeline (SRI-24, brain only, percentiles in
+# [0, 1]); skull: the same with the skull still there.
+STATES = ("raw", "brain", "identity", "preprocessed", "skull")
 IDENTITY = (
     *("scan_id", "dataset", "person", "subject", "session", "group", "modality"),
     *("path", "state"),

@@ -25,6 +25,8 @@ class Route:
 ROUTES = {
     # as scanned
     "raw": Route(register=True, extract=True, normalise=True, stripped=False),
+    # only the brain is left, in the scanner's or any other space: laid on the atlas brain
+    "brain": Route(register=True, extract=False, normalise=True, stripped=True),
     # BraTS: BrainScape copies it as it is; only the common scale is missing
     "identity": Route(register=False, extract=False, normalise=True, stripped=True),
     # BrainScape's whole pipeline
@@ -54,7 +56,7 @@ def on_atlas(image: nib.Nifti1Image, path: Path, grid: Grid, stripped: bool) -> 
         )
     array = np.asarray(image.dataobj, dtype=np.float32)
     if stripped:
-        array = array - _background(array)
+        array = array - background(array)
     if image.shape == grid.shape and np.allclose(image.affine, grid.affine, atol=1e-3):
         return array
     return resample(nib.Nifti1Image(array, image.affine), np.eye(4), grid)
@@ -80,7 +82,7 @@ def delivered_range(volume: np.ndarray, path: Path, state: str) -> np.ndarray:
     return np.clip(volume, 0, 1)
 
 
-def _background(array: np.ndarray) -> float:
+def background(array: np.ndarray) -> float:
     """Return the commonest value of the outermost voxels: what surrounds a stripped brain."""
     faces = [array.take(index, axis) for axis in range(3) for index in (0, -1)]
     values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)

@@ -11,8 +11,10 @@ import numpy as np
 from wfdm.config.cohort import Modality
 from wfdm.config.preprocess import PreprocessSettings
 from wfdm.data.grid import Grid, sri24_grid
+from wfdm.data.paths import mask_beside
 from wfdm.data.volumes import read_image, write_nifti
 from wfdm.errors import SessionError, UserError
+from wfdm.preprocess.brains import own_brain, rigid_brains
 from wfdm.preprocess.derivatives import (
     SessionResult,
     by_priority,
@@ -21,7 +23,13 @@ from wfdm.preprocess.derivatives import (
     volume_sidecar,
     write_sidecar,
 )
-from wfdm.preprocess.entry import ROUTES, Route, delivered_mask, delivered_range, on_atlas
+from wfdm.preprocess.entry import (
+    ROUTES,
+    Route,
+    delivered_mask,
+    delivered_range,
+    on_atlas,
+)
 from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.quality.pictures import Row, write_picture
@@ -40,7 +48,7 @@ _FOREGROUND = (1, 50, 99)  # percentiles of a written brain, in per cent
 
 @dataclass(frozen=True)
 class Template:
-    """What raw scans are laid on: SRI-24's head, its brain at 1 mm, where a match counts."""
+    """What scans are laid on: a whole head or a brain; its brain at 1 mm, where a match counts."""
 
     head: nib.Nifti1Image
     brain: np.ndarray
@@ -104,13 +112,17 @@ def preprocess_session(
     fine, grid = sri24_grid(1.0), sri24_grid(settings.spacing)
     brain = _atlas_brain(atlas)
     images = {modality: _read(scans[modality]) for modality in modalities}
-    if route.register:
+    if route.register and route.stripped:
+        images, own = _own_brains(images, scans)
+        fixed = Template(_atlas_head(atlas), brain, _region(atlas))
+        placed = _place(images, fixed, own, settings, seed, prefix)
+    elif route.register:
         fixed = Template(_atlas_head(atlas_head), brain, _region(atlas))
         placed = _place(images, fixed, extractor, settings, seed, prefix)
     else:
         placed = _delivered(images, scans, route, settings.spacing)
     if route.stripped or route.extract:
-        _check_mask(placed.mask, brain, prefix)
+        _check_mask(placed.mask, brain, prefix, route)
     mask = _on_grid(placed.mask, fine, grid)
     brains = {}
     for name, volume in placed.heads.items():
@@ -151,6 +163,17 @@ def _read(path: Path) -> nib.Nifti1Image:
         raise SessionError(str(error)) from error
 
 
+def _own_brains(
+    images: Mapping[Modality, nib.Nifti1Image], scans: Mapping[Modality, Path]
+) -> tuple[dict[Modality, nib.Nifti1Image], nib.Nifti1Image]:
+    """Return scans of state brain without their surroundings, and the mask of the first."""
+    found = {}
+    for name, image in images.items():
+        beside = mask_beside(scans[name])
+        found[name] = own_brain(image, scans[name], _read(beside) if beside else None)
+    return {name: brain for name, (brain, _) in found.items()}, next(iter(found.values()))[1]
+
+
 def _normalised(
     volume: np.ndarray, mask: np.ndarray, settings: PreprocessSettings, path: Path
 ) -> np.ndarray:
@@ -174,7 +197,7 @@ def _atlas_brain(path: Path) -> np.ndarray:
     return brain
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _atlas_head(path: Path) -> nib.Nifti1Image:
     return read_image(path)
 
@@ -192,12 +215,12 @@ def _brain_on_grid(atlas: Path, spacing: float) -> np.ndarray:
 def _place(
     images: Mapping[Modality, nib.Nifti1Image],
     template: Template,
-    extractor: Extractor,
+    brains: Extractor | nib.Nifti1Image,
     settings: PreprocessSettings,
     seed: int,
     prefix: str,
 ) -> Placed:
-    """Register every scan and find the brain.
+    """Register every scan and find the brain: by an extractor, or by the reference's own mask.
 
     A mask that hardly overlaps the atlas brain tells that the reference lies wrongly whatever its
     similarity says: it is then registered again, its brain laid on the atlas brain by their
@@ -209,7 +232,8 @@ def _place(
 
     def match(fixed: nib.Nifti1Image, name: Modality, **more) -> Rigid:
         draw = seed_for(seed, "register", prefix, name)
-        return rigid(
+        register = rigid if isinstance(brains, Extractor) else rigid_brains
+        return register(
             fixed, images[name], template.region, finest, draw, f"{prefix}, {name}", **more
         )
 
@@ -224,9 +248,14 @@ def _place(
             return made[spacing]
         return resample(image, registered[name].matrix, sri24_grid(spacing))
 
+    def found(whole: np.ndarray) -> np.ndarray:
+        if isinstance(brains, Extractor):
+            return brains.extract(whole)
+        return resample(brains, registered[reference].matrix, sri24_grid(1.0)) > 0.5
+
     registered = {reference: match(head, reference)}
     whole = at(1.0)
-    mask = extractor.extract(whole)
+    mask = found(whole)
     if mask.any() and dice(mask, brain) < _OVERLAP:
         turns = laid_on_axes(*(moments(_points(body)) for body in (brain, mask)))
         poses = [registered[reference].matrix @ turn for turn in turns]
@@ -234,7 +263,7 @@ def _place(
             head, reference, starts={"brain's principal axes": lambda _: poses}
         )
         whole = at(1.0)
-        mask = extractor.extract(whole)
+        mask = found(whole)
     made = {1.0: whole}
     if finest not in made:
         made[finest] = at(finest)
@@ -264,13 +293,14 @@ def _points(mask: np.ndarray) -> np.ndarray:
     return (sri24_grid(1.0).affine @ np.c_[voxels, np.ones(len(voxels))].T)[:3]
 
 
-def _check_mask(mask: np.ndarray, brain: np.ndarray, prefix: str) -> None:
+def _check_mask(mask: np.ndarray, brain: np.ndarray, prefix: str, route: Route) -> None:
     volume, overlap = mask.sum() / 1000, dice(mask, brain)
     low, high = _PLAUSIBLE_ML
     if not low <= volume <= high:
         raise SessionError(
             f"{prefix}: the brain mask has {volume:.0f} mL (plausible: {low:.0f} to {high:.0f}); "
-            "look at the reference scan, and exclude the session or change preprocess.extractor"
+            "look at the reference scan, and exclude the session or "
+            + ("change preprocess.extractor" if route.extract else "give its source another state")
         )
     if overlap < _OVERLAP:
         raise SessionError(

@@ -79,7 +79,7 @@ class Preprocessing:
 
     def _basis(self, session: Session) -> Basis:
         shared = [self.atlas, self.atlas_head, *(self.weights if needs_weights(session) else ())]
-        scans = [path for path in session.scans.values() if path.is_file()]
+        scans = [path for path in session.files() if path.is_file()]
         return Basis(
             settings={"seed": self.seed, "preprocess": self.settings.model_dump(mode="json")},
             code=self.code,

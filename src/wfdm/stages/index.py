@@ -47,5 +47,6 @@ def run(
     counts = scans["modality"].value_counts().to_dict()
     log.info(
         f"{len(scans)} scans of {scans['person'].nunique()} people: {counts}; "
-        f"{outcomes.get('rejected', 0)} records rejected, {outcomes.get('note', 0)} notes: {report}"
+        f"{outcomes.get('rejected', 0)} records rejected, {outcomes.get('note', 0)} notes, "
+        f"{outcomes.get('other', 0)} other files: {report}"
     )

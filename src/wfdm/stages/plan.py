@@ -75,6 +75,11 @@ def missing_source(study: Study) -> str | None:
     return None
 
 
+def needs_extractor(study: Study) -> bool:
+    """Return whether a source has scans whose brain has yet to be found: others have no skull."""
+    return any(source.whole_heads for source in study.sources)
+
+
 def listings(study: Study) -> list[str]:
     """Return a digest of what describes each source's scans, so that new data is noticed."""
     from wfdm.data.index import files_digest
@@ -105,6 +110,7 @@ def _raw_stamps(
     scans: Path, made: int, phantoms: frozenset[str], exclusions: str, shards: int
 ) -> dict[int, str]:
     from wfdm.data.exclusions import read_exclusions, session_of
+    from wfdm.data.paths import mask_beside
     from wfdm.data.shards import shard_of
     from wfdm.data.table import IDENTITY, read_table, rows_of
 
@@ -115,6 +121,8 @@ def _raw_stamps(
         shard = shard_of(key, shards)
         kept = "" if {row["scan_id"], key} & excluded else "used"
         file = "" if row["dataset"] in phantoms else _stamp(Path(row["path"]))
+        mask = mask_beside(Path(row["path"])) if row["state"] == "brain" else None
+        file += f" {_stamp(mask)}" if mask else ""
         lines[shard].append(f"{row['scan_id']}\t{row['path']}\t{row['state']}\t{kept}\t{file}\n")
     return {
         shard: hashlib.sha256("".join(sorted(found)).encode()).hexdigest()

@@ -12,7 +12,7 @@ import pandas as pd
 from wfdm.config.cohort import BrainScapeSource
 from wfdm.data.findings import Finding, Listing
 from wfdm.data.metadata import load_schema
-from wfdm.data.participants import Participants, clean, field_named, read_participants
+from wfdm.data.participants import How, Participants, clean, read_participants
 from wfdm.data.paths import label, scan_id
 from wfdm.data.sources.brainscape_files import Checkout, Entry, find
 from wfdm.data.table import columns
@@ -160,7 +160,7 @@ class _Dataset:
         path = self.checkout.participants(self.name)
         if path is None or self._why_not():
             return Participants()
-        found = read_participants(path, _name(self.name))
+        found = read_participants(path, _name(self.name), How(bare_codes=True))
         self.listing.read.append(path)
         self.listing.findings.extend(found.findings)
         return found
@@ -248,10 +248,7 @@ class _Dataset:
         """Return the fields: from participants.tsv, else from the entry's own demographics."""
         listed = self.people.of(each.subject, each.session)
         if listed is None:
-            raw = {
-                field_named(str(key)) or "": value
-                for key, value in (each.entry.content.get("demographics") or {}).items()
-            }
+            raw = each.entry.content.get("demographics") or {}
             where = f"{self.checkout.record}: {_name(self.name)}/{each.entry.content['subject']}"
             findings = self.listing.findings
             listed = clean(raw, where, _name(self.name), each.subject, findings)
