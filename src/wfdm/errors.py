@@ -37,6 +37,18 @@ FAULTS = {
     errno.ESTALE: "mount the file system again, and run again",
 }
 """Faults of disks and rights, no faults of this program: what mends each of them."""
+OTHERS = {
+    errno.ENOENT: "correct the path, or make or fetch the file first",
+    errno.ENOTDIR: "a file lies where a folder is needed: name another path",
+    errno.EISDIR: "a folder lies where a file is needed: name another path",
+    errno.EEXIST: "name another path, or move away what lies there",
+    errno.ENAMETOOLONG: "use shorter names",
+    errno.ELOOP: "its links lead in a circle: mend them",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), and run again",
+    errno.ENFILE: "close other programs, and run again",
+    errno.ENOMEM: "free memory, and run again",
+}
+"""What else a file system says of a path that a user gave: what mends each of them."""
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 
 
@@ -59,6 +71,37 @@ def fault_of_machine(error: BaseException) -> str | None:
             place = f": {where}" if where else ""
             return f"{os.strerror(number)}{place}; {FAULTS[number]}"
     return None
+
+
+def of_files(error: BaseException) -> str | None:
+    """Return in one line what a file system, or a fault of the machine, says; None for any other.
+
+    Unlike `fault_of_machine` it takes an error that names any path for one of the input.
+    """
+    if told := fault_of_machine(error):
+        return told
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{_reason(error)}: {_path(error.filename)}; {_remedy(error)}"
+    return None
+
+
+def unreadable(path: Path | str, error: OSError) -> UserError:
+    """Return the error of an input that the system does not let us read."""
+    reason = _reason(error)
+    return UserError(f"{path}: {reason[:1].lower()}{reason[1:]}; {_remedy(error)}")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split())
+
+
+def _path(name: str | bytes | int) -> str:
+    return os.fsdecode(name) if isinstance(name, str | bytes) else f"file number {name}"
+
+
+def _remedy(error: OSError) -> str:
+    mends = FAULTS | OTHERS
+    return mends.get(error.errno or 0, "see to it, and run again")
 
 
 def _layers(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,7 +18,7 @@ from wfdm.preprocess.derivatives import session_paths
 from wfdm.preprocess.extraction import extractors as brain_extraction
 from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
-from wfdm.preprocess.registration import Rigid, region_around, rigid
+from wfdm.preprocess.registration import Rigid, head_centre, region_around, rigid
 from wfdm.preprocess.session import dice, preprocess_session
 from wfdm.preprocess.similarity import Similarity, isotropic, resample, smoothed
 
@@ -349,3 +349,48 @@ def test_a_bad_scan_leaves_nothing_behind(session, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cut\.nii\.gz: cut short"):
         preprocess_session({**scans, "FLAIR": cut}, tmp_path / "out", PREFIX, SETTINGS, 5, *paths)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slab_fails_alone(head, atlas, tmp_path):
+    truth = move((4, 3, -5), (3, 2, 4))
+    whole = scan(head, truth, (2.0, 2.0, 2.0))
+    slab = nib.Nifti1Image(np.asarray(whole.dataobj)[:, :, :15], whole.affine)  # 3 cm of the neck
+    scans = {"T1w": tmp_path / "T1w.nii", "T2w": tmp_path / "T2w.nii"}
+    nib.save(whole, scans["T1w"])
+    nib.save(slab, scans["T2w"])
+    settings = PreprocessSettings(spacing=3.0, registration_mm=4.0, extractor="deepbet")
+    result = preprocess_session(scans, tmp_path / "out", PREFIX, settings, 1, *atlas.values())
+    assert list(result.paths.volumes) == ["T1w"] and result.atlas_dice > 0.85
+    assert "T2w: registration failed from every start" in result.left_out["T2w"]
+    assert not [path for path in (tmp_path / "out").iterdir() if "T2w" in path.name]
+
+
+@pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, 1, 0), (-1, 0, 0)])
+def test_the_head_is_found_above_its_neck(up):
+    """A ball of 15 cm on a column of 10 cm: its centre, whichever axis points upwards."""
+    x, y, z = np.indices((64, 64, 64)) * 4.0
+    ball = (x - 120) ** 2 + (y - 130) ** 2 + (z - 170) ** 2 < 75**2
+    neck = (x - 120) ** 2 + (y - 130) ** 2 < 50**2
+    body = np.where(ball | (neck & (z < 170)), 1.0, 0.0)
+    turn = Rotation.align_vectors([up], [(0, 0, 1)])[0].as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn * 4
+    image = nib.as_closest_canonical(nib.Nifti1Image(body.astype(np.float32), affine))
+    found = head_centre(image, np.array(up, float))
+    assert np.linalg.norm(found - turn @ [120, 130, 170]) < 8
+
+
+def test_a_neck_of_12_cm_in_a_field_of_256_mm(head, region):
+    """The middle of the field is the origin, as on a scanner: no header helps."""
+    truth = move((6, -4, 5), (0, 0, 40))
+    affine = np.diag([3.0, 3, 3, 1])
+    affine[:3, 3] = -128
+    voxels = np.linalg.inv(head.affine) @ np.linalg.inv(truth) @ affine
+    at = (
+        np.einsum("ij,jklm->iklm", voxels[:3, :3], np.indices((86, 86, 86)))
+        + voxels[:3, 3, None, None, None]
+    )
+    at[2] = np.maximum(at[2], 2)  # the lowest slice goes on
+    whole = ndimage.map_coordinates(np.asarray(head.dataobj), at, order=1).astype(np.float32)
+    found = rigid(head, nib.Nifti1Image(whole, affine), region, 4.0, 1, "a head and neck")
+    assert distance_mm(found.matrix, truth, region) < 1

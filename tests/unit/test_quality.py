@@ -158,3 +158,24 @@ def test_a_wrong_exclusion_file_is_one_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as error:
         kept([row("1")], read_exclusions(path), path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_scan_that_failed_alone_is_told_and_left_out(study):
+    rows, root = study
+    path = records(rows, root)["A/sub-2"]
+    content = json.loads(path.read_text())
+    content["results"]["left_out"] = {"T2w": "sub-2, T2w: a slab"}
+    path.write_text(json.dumps(content))
+    second = row("2") | {"scan_id": "A/sub-2_T2w", "modality": "T2w"}
+    found = records([*rows, second], root)
+    table = flag(collect([*rows, second], found, root / "logs"), QualitySettings().z)
+    assert set(table["session"][:2]) == {"A/sub-2", "A/sub-7"}
+    html = page(table, root / "quality.html", "study", 3.5, "x.tsv")
+    assert "Left out: sub-2, T2w: a slab" in html
+    kept = list(gather([*rows, second], found)["scan_id"])
+    assert "A/sub-2_T1w" in kept and "A/sub-2_T2w" not in kept
+    with pytest.raises(
+        UserError, match="1 of 12 sessions failed: A/sub-7; 1 scans failed alone: A"
+    ):
+        enforce(table, QualitySettings(policy="fail"), "q.html")
+    assert "A/sub-2_T2w" in enforce(table, QualitySettings(policy="skip", ceiling=0.5), "q.html")

@@ -8,7 +8,7 @@ import typer
 
 from wfdm import __version__, accelerator
 from wfdm.cli.commands import add_stages
-from wfdm.errors import UserError, fault_of_machine, one_line
+from wfdm.errors import UserError, of_files, one_line
 from wfdm.log import start_logging
 
 app = typer.Typer(
@@ -47,13 +47,13 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; bad input, or a full disk, ends in one line and a status of its own."""
+    """Run the command line; bad input, or a fault of a disk, ends in one line and a status."""
     try:
         app()
     except UserError as error:
         _end(str(error), error.status)
     except Exception as error:
-        told = fault_of_machine(error)
+        told = of_files(error)
         if told is None:
             raise
         _end(told)

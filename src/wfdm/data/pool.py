@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from wfdm.errors import UserError, fault_of_machine, one_line
+from wfdm.errors import UserError, of_files, one_line
 from wfdm.log import log, progress, start_logging
 
 # A worker is one core's work, and its numbers are then the same on every machine. Snakemake gives
@@ -182,7 +182,7 @@ def _one(work: Callable[[Item], Result], item: Item, path: Path) -> Result:
             log.error(f"wfdm: {one_line(str(error))}")
             raise
         except Exception as error:
-            if told := fault_of_machine(error):
+            if told := of_files(error):
                 log.error(f"wfdm: {told}")
             else:
                 log.exception("this is a fault of the program:")

@@ -65,8 +65,11 @@ def work_through(
     for key, _ in side_by_side(
         partial(_unshared, work), left, processes, paths.__getitem__, what, preload, environment
     ):
-        if told := read(work.record(left[key]))["results"].get("failed"):
+        results = read(work.record(left[key]))["results"]
+        if told := results.get("failed"):
             log.warning(f"wfdm: {key} failed: {one_line(told)}")
+        for scan, told in results.get("left_out", {}).items():
+            log.warning(f"wfdm: {key}_{scan} left out: {one_line(told)}")
     rows = [_row(session, work.record(session)) for session in sessions]
     table = pd.DataFrame(rows, columns=["session", "status", "record", "sha256"])
     failed = int((table["status"] == FAILED).sum())

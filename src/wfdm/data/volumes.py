@@ -15,8 +15,8 @@ from nibabel.wrapstruct import WrapStructError
 from wfdm.atomic import atomic_path
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.grid import sri24_grid
-from wfdm.errors import UserError
-from wfdm.log import log
+from wfdm.data.headers import affine_mm, mended
+from wfdm.errors import UserError, unreadable
 
 UNIT = "unit"
 """range of a sample whose generator makes volumes in [0, 1], as models see them"""
@@ -33,17 +33,13 @@ def read_image(path: Path | str) -> nib.Nifti1Image:
         The image in RAS order (closest axes), float32, scaled as its header says.
 
     Raises:
-        UserError: the file is missing, not NIfTI or cut short; the image is not 3D, has NaN or
-            infinite voxels, or one single value; the affine cannot be inverted or is sheared.
+        UserError: the file is missing, unreadable, not NIfTI or cut short; the image is not 3D,
+            holds no real numbers, has NaN or infinite voxels, or one single value; the affine
+            cannot be inverted, is sheared, or stands in the header twice and differently.
     """
     path = Path(path)
     image = _parse(path, _content(path))
-    _check_affine(path, image.affine)
-    if not image.header["sform_code"] and not image.header["qform_code"]:
-        log.warning(
-            f"{path}: the header gives no orientation; left and right are taken from the order of "
-            "the voxels (stored left-handed, as in ANALYZE)"
-        )
+    affine = affine_mm(path, image)
     try:
         array = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, TypeError, MemoryError) as error:
@@ -52,7 +48,7 @@ def read_image(path: Path | str) -> nib.Nifti1Image:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     _check_voxels(path, array)
-    return nib.as_closest_canonical(nib.Nifti1Image(array, image.affine))
+    return nib.as_closest_canonical(nib.Nifti1Image(array, affine))
 
 
 def standardise(array: np.ndarray, settings: VolumeSettings) -> np.ndarray:
@@ -151,9 +147,10 @@ def model_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:
 
 def _content(path: Path) -> bytes:
     """Return the file's bytes, decompressed to the end so that its checksum is verified."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; correct the path or fetch the scan")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:
@@ -168,22 +165,9 @@ def _content(path: Path) -> bytes:
 def _parse(path: Path, content: bytes) -> nib.Nifti1Image:
     kind = nib.Nifti2Image if content[:4] in _NIFTI2_HEADER else nib.Nifti1Image
     try:
-        return kind.from_bytes(content)
+        return kind.from_bytes(mended(path, content))
     except (ImageFileError, HeaderDataError, WrapStructError, ValueError) as error:
         raise UserError(f"{path}: not a NIfTI image; convert it to .nii.gz") from error
-
-
-def _check_affine(path: Path, affine: np.ndarray) -> None:
-    """Refuse an affine that places the voxels nowhere or not on a right-angled grid."""
-    axes = affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or (lengths < 1e-6).any():
-        raise UserError(f"{path}: the affine is singular; repair the header's sform or qform")
-    cosines = (axes / lengths).T @ (axes / lengths)
-    if abs(np.linalg.det(axes / lengths)) < 1e-3:
-        raise UserError(f"{path}: the affine is singular; repair the header's sform or qform")
-    if np.abs(cosines - np.eye(3)).max() > 0.01:
-        raise UserError(f"{path}: the affine is sheared; resample it to right-angled voxels")
 
 
 def _check_voxels(path: Path, array: np.ndarray) -> None:

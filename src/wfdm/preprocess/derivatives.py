@@ -31,8 +31,9 @@ class SessionPaths:
 class SessionResult:
     """What `preprocess_session` wrote, and the numbers to judge it by.
 
-    `registered` holds each scan's registration (of the reference to the atlas, of the others to
-    the reference), empty for scans that were delivered in atlas space; `atlas_dice` compares the
+    `left_out` tells why of each scan that could not be registered and has no volume. `registered`
+    holds each scan's registration (of the reference to the atlas, of the others to the reference),
+    empty for scans that were delivered in atlas space; `atlas_dice` compares the
     mask with the atlas brain; `voxel_mm` is the native voxel size, `foreground` the 1st, 50th and
     99th percentile of the written volume within the mask.
     """
@@ -41,6 +42,7 @@ class SessionResult:
     state: str
     paths: SessionPaths
     registered: dict[Modality, Rigid]
+    left_out: dict[Modality, str]
     mask_ml: float
     atlas_dice: float
     voxel_mm: dict[Modality, list[float]]
@@ -60,6 +62,7 @@ class SessionResult:
             "picture": str(self.paths.picture),
             "reference": self.reference,
             "state": self.state,
+            "left_out": self.left_out,
             "mask_ml": self.mask_ml,
             "atlas_dice": self.atlas_dice,
             "similarity": {name: found.similarity for name, found in self.registered.items()},

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from wfdm.data.grid import Grid, sri24_grid
 from wfdm.errors import SessionError
-from wfdm.preprocess.similarity import Moments, Similarity, isotropic, resample
+from wfdm.preprocess.similarity import Moments, Similarity, clipped, isotropic, resample
 from wfdm.preprocess.transforms import ants, read_transform, to_ants
 
 _MARGIN_MM = 6  # around the brain the match counts too: skull, but no neck
@@ -36,6 +36,8 @@ _ALIGNED = 1.022  # at 4 mm, after refinement: what is accepted
 _CLIMBS = 8  # from that many of the poses of one start
 _REACH = np.array([40.0, 40, 40, 60, 60, 60])  # how far one climb may turn (degrees), shift (mm)
 _AGAINST_HEADER = 1.2  # a pose that contradicts the header must share this much more information
+_HEAD_MM = 150.0  # from the crown to the base of the brain of a large adult, scalp included
+_LIT = 0.25  # of the brightest slice: the first one that bright, from outside, is the crown's
 
 
 Start = Callable[[Similarity], list[np.ndarray]]
@@ -70,9 +72,11 @@ def rigid(
     A search at 6 mm gives a starting pose, ANTs refines it, and the result is accepted when its
     similarity is that of aligned heads. The first start is upright, as the headers say and with
     the centres of mass laid on each other; where it leads to no clear match or to a result that is
-    not accepted, the search is made again from the principal axes (moments of inertia), then from
-    the 24 right-angled poses, which mends an orientation that a header has wrong. A moving image
-    whose field covers less than half of the region is never accepted.
+    not accepted, the search is made again from the centre of the head without its neck, which is
+    half of what a field of 256 mm shows; then from the principal axes (moments of inertia), then
+    from the 24 right-angled poses, with a neck and without, which mends an orientation that a
+    header has wrong. A moving image whose field covers less than half of the region is never
+    accepted.
 
     Args:
         fixed: image in RAS order, any contrast.
@@ -94,7 +98,8 @@ def rigid(
     starts = starts or STARTS
     for start, poses in starts.items():
         found = search(coarse, poses(coarse))
-        if found.similarity - 1 > _AGAINST_HEADER * (best.similarity - 1):
+        asked = 1.0 if start in UPRIGHT else _AGAINST_HEADER
+        if found.similarity - 1 > asked * (best.similarity - 1):
             best = Rigid(found.matrix, found.similarity, start=start)
         unclear = best.similarity < _CLEAR and start != list(starts)[-1]
         if unclear or best.start in refined:
@@ -217,8 +222,42 @@ def about(centre: np.ndarray, rotation: np.ndarray, target: np.ndarray) -> np.nd
 def _upright(similarity: Similarity) -> list[np.ndarray]:
     """Poses as the headers say, and about the centres of mass: nodding by up to 30 degrees."""
     (fixed, _), (moving, _) = similarity.moments()
+    return [np.eye(4), *_nodding(fixed, moving)]
+
+
+def _upright_without_neck(similarity: Similarity) -> list[np.ndarray]:
+    """The same about the middle of the head alone."""
+    (fixed, _), _ = similarity.moments()
+    return _nodding(fixed, head_centre(similarity.moving, np.array([0.0, 0, 1])))
+
+
+def _nodding(fixed: np.ndarray, moving: np.ndarray) -> list[np.ndarray]:
     nods = [Rotation.from_euler("x", a, degrees=True).as_matrix() for a in (-30, -15, 0, 15, 30)]
-    return [np.eye(4), *(about(fixed, nod, moving) for nod in nods)]
+    return [about(fixed, nod, moving) for nod in nods]
+
+
+def head_centre(image: nib.Nifti1Image, up: np.ndarray) -> np.ndarray:
+    """Return the centre of mass, in mm, of what lies at most `_HEAD_MM` below the crown.
+
+    Args:
+        image: a head, upright or not, with or without neck.
+        up: direction (3,) in the world that points to the crown, more or less along one of its
+            axes.
+    """
+    along = image.affine[:3, :3].T @ up
+    axis = int(np.abs(along).argmax())
+    weight = clipped(np.asarray(image.dataobj))
+    weight = np.moveaxis(weight if along[axis] > 0 else np.flip(weight, axis), axis, -1)
+    bright = weight.mean(axis=(0, 1))
+    crown = int(np.flatnonzero(bright >= _LIT * bright.max())[-1])
+    step = float(np.linalg.norm(image.affine[:3, axis]))
+    first = max(0, crown + 1 - round(_HEAD_MM / step))
+    centre = np.array(ndimage.center_of_mass(weight[..., first : crown + 1]))
+    centre[-1] += first
+    if along[axis] < 0:
+        centre[-1] = weight.shape[-1] - 1 - centre[-1]
+    voxel = np.insert(centre[:2], axis, centre[-1])
+    return (image.affine @ [*voxel, 1])[:3]
 
 
 def _principal_axes(similarity: Similarity) -> list[np.ndarray]:
@@ -236,16 +275,27 @@ def laid_on_axes(fixed: Moments, moving: Moments) -> list[np.ndarray]:
 def _right_angles(similarity: Similarity) -> list[np.ndarray]:
     """The 24 rotations of a cube about the centres of mass."""
     (fixed, _), (moving, _) = similarity.moments()
+    return [about(fixed, turn, moving) for turn in _cube()]
+
+
+def _right_angles_without_neck(similarity: Similarity) -> list[np.ndarray]:
+    """The same about the middle of the head alone, wherever its crown is."""
+    (fixed, _), _ = similarity.moments()
+    return [about(fixed, turn, head_centre(similarity.moving, turn[:, 2])) for turn in _cube()]
+
+
+def _cube() -> list[np.ndarray]:
     turns = [
         np.eye(3)[list(axes)] * signs
         for axes in itertools.permutations(range(3))
         for signs in itertools.product((1, -1), repeat=3)
     ]
-    return [about(fixed, turn, moving) for turn in turns if np.linalg.det(turn) > 0]
+    return [turn for turn in turns if np.linalg.det(turn) > 0]
 
 
-STARTS: dict[str, Start] = {
-    "header": _upright,
+UPRIGHT: dict[str, Start] = {"header": _upright, "header, no neck": _upright_without_neck}
+STARTS: dict[str, Start] = UPRIGHT | {
     "principal axes": _principal_axes,
     "right angles": _right_angles,
+    "right angles, no neck": _right_angles_without_neck,
 }

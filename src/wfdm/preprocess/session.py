@@ -57,11 +57,15 @@ class Template:
 
 @dataclass(frozen=True)
 class Placed:
-    """A session in atlas space: each scan's head on the study's grid, and the mask at 1 mm."""
+    """A session in atlas space: each scan's head on the study's grid, and the mask at 1 mm.
+
+    `left_out` tells why of each scan that could not be laid on the reference.
+    """
 
     heads: dict[Modality, np.ndarray]
     mask: np.ndarray
     registered: dict[Modality, Rigid]
+    left_out: dict[Modality, str]
 
 
 def preprocess_session(
@@ -98,8 +102,9 @@ def preprocess_session(
         the same bytes (on a CPU, with any number of threads).
 
     Raises:
-        SessionError: an input is unusable (checked before any work), a registration or the brain
-            extraction failed. Nothing is written then.
+        SessionError: an input is unusable (checked before any work), the registration of the
+            reference or the brain extraction failed. Nothing is written then. Another scan that
+            cannot be registered is left out alone.
         UserError: the study cannot work at all: atlas or weights are missing.
     """
     if not scans:
@@ -124,6 +129,7 @@ def preprocess_session(
     if route.stripped or route.extract:
         _check_mask(placed.mask, brain, prefix, route)
     mask = _on_grid(placed.mask, fine, grid)
+    modalities = by_priority(placed.heads)
     brains = {}
     for name, volume in placed.heads.items():
         if route.normalise:
@@ -135,9 +141,10 @@ def preprocess_session(
         state=state,
         paths=session_paths(out, prefix, modalities),
         registered=placed.registered,
+        left_out=placed.left_out,
         mask_ml=float(placed.mask.sum() / 1000),
         atlas_dice=dice(placed.mask, brain),
-        voxel_mm={name: _voxel(image) for name, image in images.items()},
+        voxel_mm={name: _voxel(images[name]) for name in modalities},
         foreground={
             name: np.percentile(volume[mask], _FOREGROUND).round(4).tolist()
             for name, volume in brains.items()
@@ -268,8 +275,13 @@ def _place(
     if finest not in made:
         made[finest] = at(finest)
     fixed = nib.Nifti1Image(made[finest], sri24_grid(finest).affine)
-    registered |= {name: match(fixed, name) for name in movers}
-    return Placed({name: finished(name) for name in images}, mask, registered)
+    left_out = {}
+    for name in movers:
+        try:
+            registered[name] = match(fixed, name)
+        except SessionError as error:  # a slab, say: the others of the session are as they were
+            left_out[name] = str(error)
+    return Placed({name: finished(name) for name in registered}, mask, registered, left_out)
 
 
 def _delivered(
@@ -284,7 +296,7 @@ def _delivered(
         return on_atlas(images[name], scans[name], sri24_grid(mm), route.stripped)
 
     heads = {name: placed(name, spacing) for name in images}
-    return Placed(heads, delivered_mask(placed(next(iter(images)), 1.0)), {})
+    return Placed(heads, delivered_mask(placed(next(iter(images)), 1.0)), {}, {})
 
 
 def _points(mask: np.ndarray) -> np.ndarray:

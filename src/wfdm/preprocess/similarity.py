@@ -43,6 +43,11 @@ def moments(points: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     return np.average(points, axis=1, weights=weight), np.linalg.eigh(covariance)[1]
 
 
+def clipped(array: np.ndarray) -> np.ndarray:
+    """Return intensities as weights of mass: from 0, few bright voxels no heavier than others."""
+    return np.clip(array - array.min(), 0, np.percentile(array, 99))
+
+
 class Similarity:
     """Normalised mutual information (H(a) + H(b)) / H(a, b) of two images, in [1, 2].
 
@@ -91,7 +96,7 @@ class Similarity:
 
     def moments(self) -> tuple[Moments, Moments]:
         """Return the moments, in mm, of the region and of the moving image's intensity."""
-        weight = np.clip(self._moving - self._moving.min(), 0, np.percentile(self._moving, 99))
+        weight = clipped(self._moving)
         voxels = np.argwhere(weight > 0)
         points = (self.moving.affine @ np.c_[voxels, np.ones(len(voxels))].T)[:3]
         return moments(self.points[:3]), moments(points, weight[weight > 0])

@@ -1,6 +1,7 @@
 """A session as a shard works on it: preprocessed, or its failure noted, with a record of either."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from wfdm.errors import SessionError, one_line
 from wfdm.log import log
 from wfdm.preprocess.extraction.extractors import Resources
 from wfdm.preprocess.session import preprocess_session
-from wfdm.provenance.digests import digests
+from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.items import Basis, is_true, write_record
 from wfdm.seeds import seed_for
 
@@ -73,18 +74,27 @@ class Preprocessing:
             return
         write_record(record, "preprocess", basis, result.files(), result.numbers())
         log.info(
-            f"{session.key}: {' '.join(session.scans)}, brain {result.mask_ml:.0f} mL, "
+            f"{session.key}: {' '.join(result.paths.volumes)}, brain {result.mask_ml:.0f} mL, "
             f"Dice with the atlas {result.atlas_dice:.3f}"
         )
 
     def _basis(self, session: Session) -> Basis:
         shared = [self.atlas, self.atlas_head, *(self.weights if needs_weights(session) else ())]
-        scans = [path for path in session.files() if path.is_file()]
         return Basis(
             settings={"seed": self.seed, "preprocess": self.settings.model_dump(mode="json")},
             code=self.code,
-            inputs=digests(scans) | {str(path): self.digests[str(path)] for path in shared},
+            inputs=_readable(session.files())
+            | {str(path): self.digests[str(path)] for path in shared},
         )
+
+
+def _readable(scans: Iterable[Path]) -> dict[str, str]:
+    """Return path to sha256 of those scans that can be read; work on the others says why not."""
+    found = {}
+    for path in sorted(set(scans)):
+        with contextlib.suppress(OSError):
+            found[str(path)] = sha256_of(path)
+    return found
 
 
 def needs_weights(session: Session) -> bool:

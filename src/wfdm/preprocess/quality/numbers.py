@@ -27,8 +27,9 @@ def collect(
         logs: folder of their logs, laid out as their results are.
 
     Returns:
-        Columns session, dataset, status ("ok" or "failed"), message, picture, log, state, start,
-        then one column per measure, empty where it does not apply.
+        Columns session, dataset, status ("ok" or "failed"), message, picture, log, left_out (keys
+        of scans that failed alone), state, start, then one column per measure, empty where it does not
+        apply.
 
     Raises:
         UserError: a session was not preprocessed.
@@ -54,7 +55,10 @@ def _numbers(key: str, row: Mapping[str, Any], record: Path, logs: Path) -> dict
     }
     if "failed" in results:
         return found
+    lost = results.get("left_out", {})
     found |= {
+        "message": "; ".join(lost.values()),
+        "left_out": " ".join(f"{key}_{name}" for name in lost),
         "picture": results["picture"],
         "state": results["state"],
         "start": "; ".join(sorted(set(results["start"].values()))),
@@ -76,10 +80,10 @@ def flag(table: pd.DataFrame, z: float) -> pd.DataFrame:
 
     A measure raises a flag when its robust z-score within the dataset exceeds `z` in
     size; for similarity, coverage and Dice only when it is low. `worst` is the largest such
-    z-score, infinite for a failed session.
+    z-score, infinite for a session that failed, or one of whose scans did.
     """
     first = ("session", "dataset", "status", "message", "picture", "log", "state", "start")
-    measures = [name for name in table.columns if name not in first]
+    measures = [name for name in table.columns if name not in (*first, "left_out")]
     scores = pd.DataFrame(0.0, table.index, measures)
     for name in measures:
         for _, values in table.groupby("dataset")[name]:
@@ -92,7 +96,7 @@ def flag(table: pd.DataFrame, z: float) -> pd.DataFrame:
         for _, row in scores.iterrows()
     ]
     worst = scores.max(axis=1) if measures else pd.Series(0.0, table.index)
-    worst = worst.where(table["status"] == "ok", np.inf)
+    worst = worst.where((table["status"] == "ok") & (table["message"] == ""), np.inf)
     flagged = table.assign(flags=flags, worst=worst.round(2))
     order = ["worst", "session"]
     return flagged.sort_values(order, ascending=[False, True], ignore_index=True)

@@ -16,7 +16,7 @@ SHOWN = 500  # sessions with a picture; the table beside the page has all of the
 WORST = 12  # sessions of the page that holds its pictures itself
 WIDTH = 1400  # pixels of these pictures
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-TEXTS = ("session", "status", "message", "picture", "log", "start", "state", "flags")
+TEXTS = ("session", "status", "message", "picture", "log", "start", "state", "flags", "left_out")
 
 
 def page(flagged: pd.DataFrame, at: Path, study: str, z: float, exclusions: str) -> str:

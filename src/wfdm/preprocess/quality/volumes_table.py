@@ -15,7 +15,7 @@ from wfdm.provenance.records import read
 def gather(rows: Iterable[Mapping[str, Any]], records: Mapping[str, Path]) -> pd.DataFrame:
     """Return scan_id, modality, path and sha256 of every scan's preprocessed volume.
 
-    Scans of a session that failed are left out.
+    Scans of a session that failed, and those that failed alone, are left out.
 
     Args:
         rows: of the scan table, without what is excluded.
@@ -33,7 +33,7 @@ def gather(rows: Iterable[Mapping[str, Any]], records: Mapping[str, Path]) -> pd
         if key not in contents:
             contents[key] = read(records[key])
         results, outputs = contents[key]["results"], contents[key]["outputs"]
-        if "failed" in results:
+        if "failed" in results or row["modality"] in results.get("left_out", {}):
             continue
         volume = results["volumes"].get(row["modality"])
         if volume is None:
@@ -44,6 +44,11 @@ def gather(rows: Iterable[Mapping[str, Any]], records: Mapping[str, Path]) -> pd
         found.append((row["scan_id"], row["modality"], volume, outputs[volume]))
     table = pd.DataFrame(found, columns=["scan_id", "modality", "path", "sha256"])
     return table.sort_values("scan_id", ignore_index=True)
+
+
+def _first(keys: Iterable[str]) -> str:
+    listed = list(keys)
+    return ", ".join(listed[:5]) + (" ..." if len(listed) > 5 else "")
 
 
 def enforce(table: pd.DataFrame, settings: QualitySettings, page: Path | str) -> str:
@@ -58,11 +63,16 @@ def enforce(table: pd.DataFrame, settings: QualitySettings, page: Path | str) ->
         UserError: policy "fail" and a session failed, or more than the ceiling did.
     """
     failed = table[table["status"] == "failed"]
-    if failed.empty:
+    alone = " ".join(table["left_out"].fillna("")).split() if "left_out" in table else []
+    if failed.empty and not alone:
         return ""
     share = len(failed) / len(table)
-    told = f"{len(failed)} of {len(table)} sessions failed: {', '.join(failed['session'][:5])}"
-    told += " ..." if len(failed) > 5 else ""
+    parts = []
+    if len(failed):
+        parts.append(f"{len(failed)} of {len(table)} sessions failed: {_first(failed['session'])}")
+    if alone:
+        parts.append(f"{len(alone)} scans failed alone: {_first(alone)}")
+    told = "; ".join(parts)
     if settings.policy == "fail":
         raise UserError(
             f"{told}; see {page}, then mend their scans, list them in {settings.exclusions}, or "
