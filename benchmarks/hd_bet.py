@@ -26,9 +26,9 @@ from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
 from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
 from wfdm.preprocess.extraction.extractors import Resources, extractor_of
+from wfdm.preprocess.placing import dice
 from wfdm.preprocess.quality.pictures import Row, write_picture
 from wfdm.preprocess.registration import region_around, rigid
-from wfdm.preprocess.session import dice
 from wfdm.preprocess.similarity import resample
 
 ONE = {"folds": [0], "mirror": False}

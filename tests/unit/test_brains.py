@@ -15,7 +15,8 @@ from wfdm.data.sessions import sessions_of
 from wfdm.data.volumes import read_image
 from wfdm.errors import SessionError
 from wfdm.preprocess.brains import own_brain
-from wfdm.preprocess.session import dice, preprocess_session
+from wfdm.preprocess.placing import dice
+from wfdm.preprocess.session import preprocess_session
 from wfdm.preprocess.similarity import resample
 from wfdm.preprocess.work import needs_weights
 

@@ -18,8 +18,9 @@ from wfdm.preprocess.derivatives import session_paths
 from wfdm.preprocess.extraction import extractors as brain_extraction
 from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
+from wfdm.preprocess.placing import dice
 from wfdm.preprocess.registration import Rigid, head_centre, region_around, rigid
-from wfdm.preprocess.session import dice, preprocess_session
+from wfdm.preprocess.session import preprocess_session
 from wfdm.preprocess.similarity import Similarity, isotropic, resample, smoothed
 
 SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +13,7 @@ from wfdm.data.grid import Grid, sri24_grid
 from wfdm.data.paths import mask_beside
 from wfdm.data.volumes import read_image, write_nifti
 from wfdm.errors import SessionError, UserError
-from wfdm.preprocess.brains import own_brain, rigid_brains
+from wfdm.preprocess.brains import own_brain
 from wfdm.preprocess.derivatives import (
     SessionResult,
     by_priority,
@@ -30,42 +29,17 @@ from wfdm.preprocess.entry import (
     delivered_range,
     on_atlas,
 )
-from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
+from wfdm.preprocess.extraction.extractors import Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
+from wfdm.preprocess.placing import OVERLAP, Placed, Placing, Template, dice, place
 from wfdm.preprocess.quality.pictures import Row, write_picture
-from wfdm.preprocess.registration import Rigid, laid_on_axes, region_around, rigid
-from wfdm.preprocess.similarity import moments, resample, smoothed
+from wfdm.preprocess.registration import region_around
+from wfdm.preprocess.similarity import resample
 from wfdm.preprocess.transforms import write_transform
-from wfdm.seeds import seed_for
 
-# Dice of mask and atlas brain. Real sessions (MS, tumours): 0.92-0.98; a head that lies on its
-# side: below 0.7.
-_OVERLAP = 0.75
 # Brains of people of all ages with atrophy or swelling lie well inside; a mask outside is broken.
 _PLAUSIBLE_ML = (500.0, 2500.0)
 _FOREGROUND = (1, 50, 99)  # percentiles of a written brain, in per cent
-
-
-@dataclass(frozen=True)
-class Template:
-    """What scans are laid on: a whole head or a brain; its brain at 1 mm, where a match counts."""
-
-    head: nib.Nifti1Image
-    brain: np.ndarray
-    region: nib.Nifti1Image
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A session in atlas space: each scan's head on the study's grid, and the mask at 1 mm.
-
-    `left_out` tells why of each scan that could not be laid on the reference.
-    """
-
-    heads: dict[Modality, np.ndarray]
-    mask: np.ndarray
-    registered: dict[Modality, Rigid]
-    left_out: dict[Modality, str]
 
 
 def preprocess_session(
@@ -120,10 +94,10 @@ def preprocess_session(
     if route.register and route.stripped:
         images, own = _own_brains(images, scans)
         fixed = Template(_atlas_head(atlas), brain, _region(atlas))
-        placed = _place(images, fixed, own, settings, seed, prefix)
+        placed = place(Placing(images, fixed, own, settings, seed, prefix))
     elif route.register:
         fixed = Template(_atlas_head(atlas_head), brain, _region(atlas))
-        placed = _place(images, fixed, extractor, settings, seed, prefix)
+        placed = place(Placing(images, fixed, extractor, settings, seed, prefix))
     else:
         placed = _delivered(images, scans, route, settings.spacing)
     if route.stripped or route.extract:
@@ -155,11 +129,6 @@ def preprocess_session(
     outline = _brain_on_grid(atlas, settings.spacing)
     write_picture(result.paths.picture, rows, mask, outline, settings.spacing)
     return result
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Dice's overlap 2 |a and b| / (|a| + |b|) of two boolean arrays."""
-    return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
 
 
 def _read(path: Path) -> nib.Nifti1Image:
@@ -219,71 +188,6 @@ def _brain_on_grid(atlas: Path, spacing: float) -> np.ndarray:
     return _on_grid(_atlas_brain(atlas), sri24_grid(1.0), sri24_grid(spacing))
 
 
-def _place(
-    images: Mapping[Modality, nib.Nifti1Image],
-    template: Template,
-    brains: Extractor | nib.Nifti1Image,
-    settings: PreprocessSettings,
-    seed: int,
-    prefix: str,
-) -> Placed:
-    """Register every scan and find the brain: by an extractor, or by the reference's own mask.
-
-    A mask that hardly overlaps the atlas brain tells that the reference lies wrongly whatever its
-    similarity says: it is then registered again, its brain laid on the atlas brain by their
-    middles and principal axes.
-    """
-    head, brain = template.head, template.brain
-    finest = settings.registration_mm
-    reference, *movers = images
-
-    def match(fixed: nib.Nifti1Image, name: Modality, **more) -> Rigid:
-        draw = seed_for(seed, "register", prefix, name)
-        register = rigid if isinstance(brains, Extractor) else rigid_brains
-        return register(
-            fixed, images[name], template.region, finest, draw, f"{prefix}, {name}", **more
-        )
-
-    def at(mm: float) -> np.ndarray:
-        return resample(images[reference], registered[reference].matrix, sri24_grid(mm))
-
-    def finished(name: Modality) -> np.ndarray:
-        image, spacing = images[name], settings.spacing
-        if settings.antialias:
-            image = smoothed(image, spacing)
-        elif name == reference and spacing in made:
-            return made[spacing]
-        return resample(image, registered[name].matrix, sri24_grid(spacing))
-
-    def found(whole: np.ndarray) -> np.ndarray:
-        if isinstance(brains, Extractor):
-            return brains.extract(whole)
-        return resample(brains, registered[reference].matrix, sri24_grid(1.0)) > 0.5
-
-    registered = {reference: match(head, reference)}
-    whole = at(1.0)
-    mask = found(whole)
-    if mask.any() and dice(mask, brain) < _OVERLAP:
-        turns = laid_on_axes(*(moments(_points(body)) for body in (brain, mask)))
-        poses = [registered[reference].matrix @ turn for turn in turns]
-        registered[reference] = match(
-            head, reference, starts={"brain's principal axes": lambda _: poses}
-        )
-        whole = at(1.0)
-        mask = found(whole)
-    made = {1.0: whole}
-    if finest not in made:
-        made[finest] = at(finest)
-    fixed = nib.Nifti1Image(made[finest], sri24_grid(finest).affine)
-    left_out = {}
-    for name in movers:
-        try:
-            registered[name] = match(fixed, name)
-        except SessionError as error:  # a slab, say: the others of the session are as they were
-            left_out[name] = str(error)
-    return Placed({name: finished(name) for name in registered}, mask, registered, left_out)
-
-
 def _delivered(
     images: Mapping[Modality, nib.Nifti1Image],
     scans: Mapping[Modality, Path],
@@ -299,12 +203,6 @@ def _delivered(
     return Placed(heads, delivered_mask(placed(next(iter(images)), 1.0)), {}, {})
 
 
-def _points(mask: np.ndarray) -> np.ndarray:
-    """Return the voxels of a mask on the 1 mm SRI-24 grid as points (3, n) in mm."""
-    voxels = np.argwhere(mask)
-    return (sri24_grid(1.0).affine @ np.c_[voxels, np.ones(len(voxels))].T)[:3]
-
-
 def _check_mask(mask: np.ndarray, brain: np.ndarray, prefix: str, route: Route) -> None:
     volume, overlap = mask.sum() / 1000, dice(mask, brain)
     low, high = _PLAUSIBLE_ML
@@ -314,10 +212,10 @@ def _check_mask(mask: np.ndarray, brain: np.ndarray, prefix: str, route: Route) 
             "look at the reference scan, and exclude the session or "
             + ("change preprocess.extractor" if route.extract else "give its source another state")
         )
-    if overlap < _OVERLAP:
+    if overlap < OVERLAP:
         raise SessionError(
             f"{prefix}: the brain mask hardly overlaps the atlas brain (Dice {overlap:.2f}, "
-            f"{_OVERLAP} or more when aligned); look at the scans, and exclude the session"
+            f"{OVERLAP} or more when aligned); look at the scans, and exclude the session"
         )
 
 
