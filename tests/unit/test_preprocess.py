@@ -227,7 +227,7 @@ def test_an_extractor_says_what_is_missing_before_any_work(
 def test_an_implausible_mask_is_refused(atlas, tmp_path, monkeypatch):
     nothing = Extractor(lambda reference, session: None, lambda head: head > 1e9)
     monkeypatch.setattr("wfdm.preprocess.session.extractor_of", lambda *_: nothing)
-    monkeypatch.setattr("wfdm.preprocess.session.rigid", lambda *_: Rigid(np.eye(4), 1.05))
+    monkeypatch.setattr("wfdm.preprocess.placing.rigid", lambda *_: Rigid(np.eye(4), 1.05))
     settings = PreprocessSettings(spacing=3.0, registration_mm=3.0, extractor="deepbet")
     scans = {"T1w": atlas["sri24-head"]}
     with pytest.raises(SessionError, match="sub-001_ses-1: the brain mask has 0 mL"):
@@ -252,7 +252,7 @@ def test_a_mask_beside_the_atlas_brain_gets_a_second_try(atlas, region, tmp_path
         lambda reference, session: None,
         lambda head: ndimage.binary_opening(head > 100, iterations=2),
     )
-    monkeypatch.setattr("wfdm.preprocess.session.rigid", first_wrong)
+    monkeypatch.setattr("wfdm.preprocess.placing.rigid", first_wrong)
     monkeypatch.setattr("wfdm.preprocess.session.extractor_of", lambda *_: threshold)
     settings = PreprocessSettings(spacing=3.0, registration_mm=4.0, extractor="deepbet")
     result = preprocess_session({"T1w": path}, tmp_path, PREFIX, settings, 1, *atlas.values())
