@@ -28,8 +28,8 @@ def collect(
 
     Returns:
         Columns session, dataset, status ("ok" or "failed"), message, picture, log, left_out (keys
-        of scans that failed alone), state, start, then one column per measure, empty where it does not
-        apply.
+        of scans that failed alone), state, start, then one column per measure, empty where it does
+        not apply.
 
     Raises:
         UserError: a session was not preprocessed.
