@@ -6,9 +6,10 @@ Where a reason says "paper" or "authors' code" the value is published; every oth
 our choice and says why.
 """
 
+import os
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
@@ -215,6 +216,12 @@ class Study(Section):
         description="disk for standardised volumes, in MB (14 each); 0: no cache",
         json_schema_extra=NO_NUMBERS,
     )
+
+    @field_validator("results", "assets")
+    @classmethod
+    def _at_home(cls, path: str) -> str:
+        """Let ~ stand for the home folder, as in a shell."""
+        return os.path.expanduser(path)
 
     @model_validator(mode="before")
     @classmethod

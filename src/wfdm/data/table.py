@@ -69,10 +69,17 @@ def check_scans(scans: pd.DataFrame, where: str) -> pd.DataFrame:
 
     Raises UserError naming `where`, the first column, row and value that do not.
     """
-    from pandera.errors import SchemaError
+    from pandera.errors import SchemaError, SchemaErrors
 
     try:
         return _schema().validate(scans)
+    except SchemaErrors as error:  # the columns: several of them
+        missing = [name for name in columns() if name not in scans]
+        others = [str(name) for name in scans if name not in columns()]
+        raise UserError(
+            f"{where}: no scan table: it lacks {', '.join(missing[:5]) or 'no column'}, and has "
+            f"{', '.join(others[:5]) or 'no other'} besides; make it with wfdm index"
+        ) from error
     except SchemaError as error:
         cases = error.failure_cases
         first = cases.iloc[0] if isinstance(cases, pd.DataFrame) and len(cases) else None

@@ -35,10 +35,14 @@ def read_state(path: Path) -> Mapping:
         with open(path, "rb") as stream:
             if not stream.read(len(OLD_TORCH)).startswith((ZIP, OLD_TORCH)):
                 raise UserError(f"{path} is neither a torch nor a safetensors file")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as weights: {reason}") from None
+    inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(inner, Mapping) or not all(isinstance(name, str) for name in inner):
+        raise UserError(f"{path} holds no weights by name, but a {type(inner).__name__}")
+    return content
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -25,7 +25,7 @@ def run(
     """Write the split table, the statistics and the list of leaks."""
     from wfdm.data import split as splitting
     from wfdm.data.metadata import published_statistics, statistics_of, write_statistics
-    from wfdm.data.table import read_scans, rows_of, write_table
+    from wfdm.data.table import SPLITS, read_scans, rows_of, write_table
 
     frozen = [Path(settings.split.file)] if settings.split.file else []
     with recorded("split", out, settings, [scans, *frozen]) as record:
@@ -39,6 +39,12 @@ def run(
         leaking = splitting.leaks(table, splits)
         write_table(leaking, leaks)
         write_table(splits, out)
+    present = set(splits["split"])
+    if lacking := [name for name in SPLITS if name not in present]:
+        log.warning(
+            f"wfdm: no scan is in {' or '.join(lacking)}: what needs one will stop; add people, or "
+            "change the split's shares"
+        )
     people = splits.drop_duplicates(["person", "split"])["split"].value_counts().to_dict()
     log.info(
         f"people: {people}, {len(leaking)} of them in two splits or more; "
