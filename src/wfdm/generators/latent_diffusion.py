@@ -11,10 +11,12 @@ from torch import Tensor
 
 from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
-from wfdm.config.denoisers import ProcessSettings
+from wfdm.config.compressors import Architecture
+from wfdm.config.denoisers import ProcessSettings, UNetSettings
 from wfdm.config.generators import DiffusionSettings, SamplerSettings
-from wfdm.data.metadata import Statistics
+from wfdm.data.metadata import Statistics, load_schema
 from wfdm.data.paths import SPACE
+from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators.latents import decode, start_noise, step_noise
@@ -24,6 +26,7 @@ from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
 from wfdm.latents.standard import FILE as STANDARD
 from wfdm.latents.standard import Standard
+from wfdm.models.compressors import registry
 from wfdm.models.compressors.base import Compressor
 from wfdm.models.denoisers import folder as denoisers
 from wfdm.models.denoisers.conditions import Conditions
@@ -150,6 +153,49 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         sampling=sampling,
         statistics=config["statistics"],
         digests=digests | {"denoiser": sha256_of(folder / "model.safetensors")},
+        device=device,
+    )
+
+
+def untrained(
+    name: str,
+    sampling: SamplerSettings,
+    network: UNetSettings,
+    process: ProcessSettings,
+    architecture: Architecture,
+    volume_shape: tuple[int, int, int],
+) -> LatentDiffusion:
+    """Return a generator of random weights, for measurements: it has learned nothing.
+
+    Raises:
+        UserError: the process cannot be sampled so, or the sides of the volume do not divide.
+    """
+    if misfit := sampling.misfit(process, conditioning_dropout=1):
+        raise UserError(f"{name}: {misfit}")
+    torch.manual_seed(0)
+    compressor = registry.build(architecture).eval().requires_grad_(False)
+    factor = compressor.factor
+    if any(side % (factor * network.divisor) for side in volume_shape):
+        divisor = factor * network.divisor
+        raise UserError(f"{name}: the sides of {volume_shape} must be multiples of {divisor}")
+    with torch.no_grad():
+        channels = compressor.encode(torch.zeros(1, 1, *[8 * factor] * 3))[0].shape[1]
+    depth, height, width = (side // factor for side in volume_shape)
+    denoiser = denoisers.build(network, channels).eval().requires_grad_(False)
+    zero, one = torch.zeros(len(MODALITIES), 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
+    device = accelerator()
+    return LatentDiffusion(
+        name=name,
+        modalities=MODALITIES,  # type: ignore[arg-type]
+        space=LatentSpace(1.0, (channels, depth, height, width), volume_shape, 1.0, "", ""),
+        standard=Standard(zero, one, zero, zero[:1]).to(device),
+        compressor=compressor.to(device),
+        denoiser=denoiser.to(device),
+        process=process,
+        age_group_from_age=False,
+        sampling=sampling,
+        statistics={each.name: (0.0, 1.0) for each in load_schema().fields},
+        digests={},
         device=device,
     )
 
