@@ -191,6 +191,9 @@ def untrained(
     depth, height, width = (side // factor for side in volume_shape)
     denoiser = denoisers.build(network, channels).eval().requires_grad_(False)
     zero, one = torch.zeros(len(MODALITIES), 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
+    for weight in (*denoiser.parameters(), *compressor.parameters()):
+        if weight.dim() > 1 and not weight.any():  # of zeros no rounding could be seen
+            torch.nn.init.kaiming_uniform_(weight, 5**0.5)
     device = accelerator()
     denoiser, compressor = denoiser.to(device), compressor.to(device)
     space = LatentSpace(1.0, (channels, depth, height, width), volume_shape, 1.0, "", "")
