@@ -1,7 +1,7 @@
 """A denoiser and a decoder, run as fast as the settings allow and the machine proves right.
 
 Frozen weights are turned to bfloat16 once; under autocast each step would turn all of them again,
-in some 200 small kernels. Times and conditions are embedded in float32 always.
+for torch keeps only what has a gradient. Times and conditions are embedded in float32 always.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class _Fast:
 class _Graph:
     """The kernels of one call, recorded on a GPU: launched together, at once, again and again.
 
-    At batch 1 a step's 500 small kernels take less time than the CPU needs to launch them.
+    At batch 1 a step's many small kernels take less time than the CPU needs to launch them.
     """
 
     def __init__(self, function: Function, given: list[Tensor]) -> None:
