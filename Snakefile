@@ -23,6 +23,7 @@ include: "workflow/rules/compressors.smk"
 include: "workflow/rules/generators.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

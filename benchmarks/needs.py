@@ -25,6 +25,7 @@ import yaml
 from benchmarks.rates_read import Rates
 from wfdm.config.study import Study
 from wfdm.data.assets import find
+from wfdm.stages import rows as rows_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/cluster.md"
@@ -187,9 +188,11 @@ def _judged(study: Study, r: Rates) -> Iterator[Need]:
     work = r.on_gpu("diversity", 2)
     yield on_gpu("diversity", jobs, pairs, work, "diversity", 2, largest=pairs / jobs)
     yield _rows(r, "synthesis", many, many, "synthesis")
+    yield _timing(study, r)
     yield _rows(r, "table1", 1, 1, "coverage")
     of_modality = {"table8to11": 4, "table12to15": 4, "table16to19": 4}
-    for rule in ("table2", "table3", "table4", "table5", *of_modality, "metrics"):
+    numbers = (f"table{number}" for number in range(2, 8))
+    for rule in (*numbers, *of_modality, "metrics"):
         jobs = of_modality.get(rule, 1)
         yield _rows(r, rule, jobs, jobs, "table3")
     hashed = r.mb("image-hash")
@@ -197,6 +200,17 @@ def _judged(study: Study, r: Rates) -> Iterator[Need]:
     yield on_gpu("figure2", 1, 4, rows * coded, "features", mb=r.model_mb)
     for rule, jobs in (("figure3", 1), ("figure4to7", 4)):
         yield Need(rule, jobs, 4 * (1 + many), load, hashed, BOUND, START)
+
+
+def _timing(study: Study, r: Rates) -> Need:
+    """Tables 6 and 7: warm-ups and timed volumes of each generator."""
+    names = {*rows_of.table6(study), *rows_of.table7(study).values()}
+    seconds = [getattr(study.generators[name], "steps", 0) * r.step + r.decode for name in names]
+    volumes, mean = study.timing.warm_ups + study.timing.repeats, float(np.mean(seconds))
+    return Need(
+        "timing", len(names), len(names) * volumes, 0, r.model_mb, H100, START, mean,
+        largest=volumes * max(seconds) / mean,
+    )  # fmt: skip
 
 
 def wanting(found: list[Need], declared: dict[str, dict[str, int]]) -> list[str]:

@@ -26,6 +26,7 @@ def used() -> dict[str, list[str]]:
         "train-denoiser": trained,
         "sample-test": [generator.implementation, *trained, *architecture],
         "figure2": architecture,
+        "benchmark": [generator.implementation, *trained, *architecture],
     }
 
 

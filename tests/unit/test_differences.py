@@ -105,6 +105,16 @@ USED = {  # rows that a table is made of; of the others, all
         "denoiser": {"wfdm", *DDPM},
         "generator": {"wfdm", *DDPM, *REFERENCES},
     },
+    "table6": {
+        "compressor": {"wf-sa-vae", "maisi-vae"},
+        "denoiser": {"wfdm", "maisi"},
+        "generator": {"wfdm", "maisi"},
+    },
+    "table7": {
+        "compressor": {"wf-sa-vae"},
+        "denoiser": {"wfdm", *DDPM},
+        "generator": {"wfdm", *DDPM},
+    },
 }
 
 
@@ -122,7 +132,8 @@ def test_a_note_tells_what_the_stages_of_its_table_read(name):
         return [plan.settings_of(each, stage, **row) for stage in STAGES[name]]
 
     denoisers = USED.get(name, {}).get("denoiser", ())
-    inputs = [("people", "aliases"), *(("denoisers", each, "compressor") for each in denoisers)]
+    inputs = [("denoisers", each, "compressor") for each in denoisers]
+    inputs += [("people", "aliases")] if "index" in STAGES[name] else []
     for path in KEYS:
         if path[-1] in (*UNCOUNTED, "kind", "training") or path[0] == "compressor_training":
             continue  # "training" is null here: nothing is trained
@@ -207,6 +218,7 @@ def test_a_note_is_of_its_table():
     assert note_of(ours, {}, "table1") == split
     assert note_of(ours, {}, "table3") == f"{split}; compressors: {haar}"
     assert note_of(ours, {}, "table4") == f"{split}; generators: wfdm.steps 7, not 50"
+    assert note_of(ours, {}, "table6") == "generators: wfdm.steps 7, not 50"
 
 
 def test_the_list_has_values_and_where_the_papers_come_from(tmp_path):

@@ -74,6 +74,7 @@ DEMO = {
     **{"features": 6, "diversity": 5, "synthesis": 5, "table1": 1, "table3": 1, "table4": 1},
     **{"table8to11": 4, "metrics": 1, "differences": 1, "figure1": 1, "figure2": 1, "figure3": 1},
     **{"table2": 1, "table12to15": 4, "table5": 1, "table16to19": 4, "figure4to7": 4, "pages": 1},
+    **{"timing": 1, "table6": 1, "table7": 1},
 }
 
 

@@ -71,7 +71,7 @@ rule sample:
             "sample_test", generator=wildcards.generator
         ),
         shards=study.shards,
-        code=code_of_sample,
+        code=lambda wildcards: code_of_made("sample_test", wildcards),
     message:
         "Sample shard {wildcards.shard} from {wildcards.generator}"
     shell:

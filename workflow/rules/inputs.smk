@@ -87,8 +87,8 @@ def models_of(wildcards):
     return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
 
 
-def code_of_sample(wildcards):
-    """Return the code that a generator's samples depend on."""
+def code_of_made(stage, wildcards):
+    """Return the code that a generator's volumes depend on, in a stage that makes them."""
     row = study.generators[wildcards.generator]
     made, parts = row, []
     if row.kind == "diffusion":
@@ -96,7 +96,19 @@ def code_of_sample(wildcards):
         parts = [made.network.implementation, made.process.implementation]
     if row.kind not in ("folder", "real", "mean"):
         parts.append(architecture(compressor_of(made)))
-    return code_of("sample_test", row.implementation, *parts)
+    return code_of(stage, row.implementation, *parts)
+
+
+def parts_of(wildcards):
+    """Return the names of a generator's row, and of its denoiser and compressor if it has them."""
+    name = wildcards.generator
+    row, found = study.generators[name], {"generator": name}
+    if row.kind == "diffusion":
+        found["denoiser"] = row.denoiser
+        row = study.denoisers[row.denoiser]
+    if hasattr(row, "compressor"):
+        found["compressor"] = compressor_of(row)
+    return found
 
 
 def described_by(generator):

@@ -33,6 +33,18 @@ class EvaluationSettings(Section):
     )
 
 
+class TimingSettings(Section):
+    """How generators are timed (paper, 3.4; tables 6 and 7): one volume at a time."""
+
+    warm_ups: Positive = Field(3, description="volumes made before any is timed; paper, 3.4")
+    repeats: Positive = Field(30, description="volumes timed, one by one; paper, 3.4")
+    batches: list[Positive] = Field(
+        [],
+        description="volumes asked for at once, three times each, for volumes per second beside "
+        "the paper's batch of 1; empty: not measured",
+    )
+
+
 class FigureSettings(Section):
     """The paper's figures."""
 

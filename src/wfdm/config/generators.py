@@ -18,6 +18,42 @@ SAMPLERS = {
 Guidance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class InferenceSettings(Section):
+    """How fast a GPU may work; a lever that gives other answers than float32 there is refused."""
+
+    arithmetic: Literal["float32", "tf32", "bf16"] = Field(
+        "tf32",
+        description="tf32: products and convolutions round to it on a GPU, as torch's convolutions "
+        "do by default; bf16: weights and activations; float32: neither",
+    )
+    channels_last: bool = Field(
+        False, description="our choice: channels beside each other in memory; faster with bf16"
+    )
+    compile: bool = Field(
+        False, description="our choice: torch.compile; minutes at first, needs a C++ compiler"
+    )
+    graphs: bool = Field(
+        False,
+        description="our choice: CUDA graphs, on a GPU alone: a step's kernels are launched as one",
+    )
+
+    def levers(self, device: str) -> list[str]:
+        """Return what of this makes a difference on a device, "cuda" or "cpu"."""
+        rounded = self.arithmetic == "bf16" or (self.arithmetic == "tf32" and device == "cuda")
+        given = {
+            f"arithmetic: {self.arithmetic}": rounded,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "graphs": self.graphs and device == "cuda",
+        }
+        return [lever for lever, used in given.items() if used]
+
+    def alone(self, lever: str) -> "InferenceSettings":
+        """Return settings with one of the `levers` and no other."""
+        name, _, value = lever.partition(": ")
+        return InferenceSettings.model_validate({"arithmetic": "float32", name: value or True})
+
+
 class SamplerSettings(Section):
     """How noise becomes a sample; no value of these trains anything."""
 
@@ -38,6 +74,7 @@ class SamplerSettings(Section):
         description="our choice: samples side by side on a GPU; on a CPU no bit depends on it",
         json_schema_extra=NO_NUMBERS,
     )
+    inference: InferenceSettings = InferenceSettings()
 
     def misfit(self, process: ProcessSettings, conditioning_dropout: float) -> str | None:
         """Return why a denoiser cannot be sampled so, in one line; None where it can.

@@ -20,15 +20,23 @@ if TYPE_CHECKING:
 class Reads:
     """The keys of the study that a stage reads: field name to dotted path.
 
+    Those in `optional` are null where a row has no such part: decoded noise has no denoiser.
+
     The study's sections are imported when they are first asked for: listing commands is quick.
     """
 
     paths: dict[str, str]
+    optional: frozenset[str] = frozenset()
 
     def of(self, study: Study, **names: str) -> Section:
         """Take the values out of `study`; `names` fill the placeholders of the paths."""
         return self.model(
-            **{field: _value(study, path, names) for field, path in self.paths.items()}
+            **{
+                field: None
+                if field in self.optional and not _named_in(path, names)
+                else _value(study, path, names)
+                for field, path in self.paths.items()
+            }
         )
 
     def parse(self, text: str) -> Any:
@@ -48,7 +56,10 @@ class Reads:
 
         from wfdm.config.base import Section
 
-        fields: dict[str, Any] = {field: (_type(path), ...) for field, path in self.paths.items()}
+        fields: dict[str, Any] = {
+            field: (_type(path) | None if field in self.optional else _type(path), ...)
+            for field, path in self.paths.items()
+        }
         return create_model("Settings", __base__=Section, **fields)
 
 
@@ -57,20 +68,27 @@ def reads(*keys: str) -> Reads:
 
     A key is a dotted path ("evaluation.lpips"); a part in braces stands for a name that is given
     later ("compressors.{compressor}.training"), and alone for that name itself ("{compressor}").
-    The field is called by the last part, or as `field=path` says.
+    The field is called by the last part, or as `field=path` says. A key that ends in "?" is null
+    where its name is not given.
 
     Raises:
         KeyError: two keys have one field.
     """
-    paths = dict(_named(key) for key in keys)
+    paths = dict(_named(key.removesuffix("?")) for key in keys)
     if len(paths) < len(keys):
         raise KeyError(f"two of {keys} have one field; name one as field=path")
-    return Reads(paths)
+    return Reads(paths, frozenset(_named(key[:-1])[0] for key in keys if key.endswith("?")))
 
 
 def _named(key: str) -> tuple[str, str]:
     field, given, path = key.partition("=")
     return (field, path) if given else (key.split(".")[-1].strip("{}"), key)
+
+
+def _named_in(path: str, names: dict[str, str]) -> bool:
+    """Return whether every placeholder of a path has a name."""
+    placeholders = (part for part in path.split(".") if part.startswith("{"))
+    return all(part.strip("{}") in names for part in placeholders)
 
 
 def _is_name(path: str) -> bool:

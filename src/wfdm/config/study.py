@@ -31,7 +31,7 @@ from wfdm.config.compressors import (
     WaveletFusion,
 )
 from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, DiscreteDiffusionSettings
-from wfdm.config.evaluation import EvaluationSettings, FigureSettings
+from wfdm.config.evaluation import EvaluationSettings, FigureSettings, TimingSettings
 from wfdm.config.generators import (
     DiffusionSettings,
     GeneratorSettings,
@@ -204,6 +204,7 @@ class Study(Section):
         description="the rows of table 5, by the paper's key; null removes an inherited one",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
+    timing: TimingSettings = TimingSettings()
     figures: FigureSettings = FigureSettings()
     shards: Positive = Field(
         64,

@@ -11,20 +11,24 @@ from torch import Tensor
 
 from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
-from wfdm.config.denoisers import ProcessSettings
+from wfdm.config.compressors import Architecture
+from wfdm.config.denoisers import ProcessSettings, UNetSettings
 from wfdm.config.generators import DiffusionSettings, SamplerSettings
-from wfdm.data.metadata import Statistics
+from wfdm.data.metadata import Statistics, load_schema
 from wfdm.data.paths import SPACE
+from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
-from wfdm.generators.latents import decode, start_noise, step_noise
+from wfdm.generators.guard import guarded
+from wfdm.generators.inference import Engine
+from wfdm.generators.latents import decoded, start_noise, step_noise
 from wfdm.generators.path import ConditionalPath
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
 from wfdm.latents.space import LatentSpace
 from wfdm.latents.standard import FILE as STANDARD
 from wfdm.latents.standard import Standard
-from wfdm.models.compressors.base import Compressor
+from wfdm.models.compressors import registry
 from wfdm.models.denoisers import folder as denoisers
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.unet import Denoiser
@@ -43,8 +47,8 @@ class LatentDiffusion:
         modalities: those that it was trained on.
         space: scale and shape of its latents.
         standard: how the denoiser sees them, on `device`.
-        compressor: frozen, on `device`.
-        denoiser: frozen, on `device`.
+        denoiser: frozen, on `device`: it embeds times and conditions.
+        engine: denoiser and compressor, as fast as the sampling asks.
         process: settings of the process that it was trained for.
         age_group_from_age: whether its scans had their age group from their age.
         sampling: how noise becomes a sample.
@@ -57,8 +61,8 @@ class LatentDiffusion:
     modalities: tuple[Modality, ...]
     space: LatentSpace
     standard: Standard
-    compressor: Compressor
     denoiser: Denoiser
+    engine: Engine
     process: ProcessSettings
     age_group_from_age: bool
     sampling: SamplerSettings
@@ -75,6 +79,7 @@ class LatentDiffusion:
             "SamplingSteps": self.sampling.steps,
             **eta,
             "Guidance": self.sampling.guidance,
+            "Inference": self.sampling.inference.numbers(),
             "Seed": seed,
             "ModelSHA256": dict(self.digests),
             "LatentScale": self.space.scale,
@@ -94,18 +99,23 @@ class LatentDiffusion:
         size = self.sampling.batch
         for batch in (requests[i : i + size] for i in range(0, len(requests), size)):
             for request, latent in zip(batch, self.denoise(batch, seed), strict=True):
-                yield Sample(request, decode(self.compressor, self.space, latent), affine)
+                yield Sample(request, decoded(self.engine.decode, self.space, latent), affine)
 
     @torch.no_grad()
     def denoise(self, requests: Sequence[Request], seed: int) -> Tensor:
         """Return the scaled latents z_0 (B, C, d, h, w) of some requests, side by side."""
         rows = [request.metadata for request in requests]
         conditions = Conditions.of([each.modality for each in requests], rows, self.statistics)
-        path = ConditionalPath(
-            self.denoiser, self.process, conditions.to(self.device), self.sampling.guidance
-        )
         process = import_module(self.process.implementation)
         times = process.sampling_times(self.sampling.steps, self.space.shape, self.process)
+        path = ConditionalPath(
+            embed=self.denoiser.condition,
+            answer=self.engine.answer,
+            process=self.process,
+            conditions=conditions.to(self.device),
+            times=times,
+            guidance=self.sampling.guidance,
+        )
         starts = [start_noise(self.space, self.name, each, seed) for each in requests]
 
         def draw(step: int) -> Tensor:
@@ -134,6 +144,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
     space = LatentSpace.from_dict(config["latent_space"], folder)
     device = accelerator()
     standard = Standard.read(folder).to(device)
+    denoiser, compressor = denoiser.to(device), load_compressor(space).to(device)
     digests = {
         "compressor": space.compressor_sha256,
         "standard": sha256_of(folder / STANDARD),
@@ -143,13 +154,61 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         modalities=config["modalities"],
         space=space,
         standard=standard,
-        compressor=load_compressor(space).to(device),
-        denoiser=denoiser.to(device),
+        denoiser=denoiser,
+        engine=guarded(denoiser, compressor, space, sampling.inference, config["name"]),
         process=config["process"],
         age_group_from_age=config["age_group_from_age"],
         sampling=sampling,
         statistics=config["statistics"],
         digests=digests | {"denoiser": sha256_of(folder / "model.safetensors")},
+        device=device,
+    )
+
+
+def untrained(
+    name: str,
+    sampling: SamplerSettings,
+    network: UNetSettings,
+    process: ProcessSettings,
+    architecture: Architecture,
+    volume_shape: tuple[int, int, int],
+) -> LatentDiffusion:
+    """Return a generator of random weights, for measurements: it has learned nothing.
+
+    Raises:
+        UserError: the process cannot be sampled so, or the sides of the volume do not divide.
+    """
+    if misfit := sampling.misfit(process, conditioning_dropout=1):
+        raise UserError(f"{name}: {misfit}")
+    torch.manual_seed(0)
+    compressor = registry.build(architecture).eval().requires_grad_(False)
+    factor = compressor.factor
+    if any(side % (factor * network.divisor) for side in volume_shape):
+        divisor = factor * network.divisor
+        raise UserError(f"{name}: the sides of {volume_shape} must be multiples of {divisor}")
+    with torch.no_grad():
+        channels = compressor.encode(torch.zeros(1, 1, *[8 * factor] * 3))[0].shape[1]
+    depth, height, width = (side // factor for side in volume_shape)
+    denoiser = denoisers.build(network, channels).eval().requires_grad_(False)
+    zero, one = torch.zeros(len(MODALITIES), 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
+    for weight in (*denoiser.parameters(), *compressor.parameters()):
+        if weight.dim() > 1 and not weight.any():  # of zeros no rounding could be seen
+            torch.nn.init.kaiming_uniform_(weight, 5**0.5)
+    device = accelerator()
+    denoiser, compressor = denoiser.to(device), compressor.to(device)
+    space = LatentSpace(1.0, (channels, depth, height, width), volume_shape, 1.0, "", "")
+    return LatentDiffusion(
+        name=name,
+        modalities=MODALITIES,  # type: ignore[arg-type]
+        space=space,
+        standard=Standard(zero, one, zero, zero[:1]).to(device),
+        denoiser=denoiser,
+        engine=guarded(denoiser, compressor, space, sampling.inference, name),
+        process=process,
+        age_group_from_age=False,
+        sampling=sampling,
+        statistics={each.name: (0.0, 1.0) for each in load_schema().fields},
+        digests={},
         device=device,
     )
 

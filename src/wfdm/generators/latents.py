@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from wfdm.generators.protocol import Request
 from wfdm.latents.space import LatentSpace
-from wfdm.models.compressors.base import Compressor
 from wfdm.seeds import seed_for, torch_generator
 
 
@@ -40,8 +39,7 @@ def step_noise(
 
 
 @torch.no_grad()
-def decode(compressor: Compressor, space: LatentSpace, latent: Tensor) -> np.ndarray:
+def decoded(decode: Callable[[Tensor], Tensor], space: LatentSpace, latent: Tensor) -> np.ndarray:
     """Return clamp(D(z_0 / s_z), 0, 1) of one scaled latent (C, d, h, w), float32 (R, A, S)."""
-    device = next(compressor.buffers(), next(compressor.parameters(), latent)).device
-    z = latent[None].to(device) / space.scale
-    return compressor.decode(z)[0, 0].clamp(0, 1).float().cpu().numpy()
+    z = latent[None] / space.scale
+    return decode(z)[0, 0].clamp(0, 1).float().cpu().numpy()

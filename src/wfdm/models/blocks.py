@@ -1,6 +1,7 @@
 """Building blocks of the wavelet-fusion compressors (authors' code, MONAI's arithmetic)."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -34,11 +35,46 @@ class Convolution(nn.Conv3d):
     about ten times slower than the one for two items. So such an item is convolved beside a copy.
     """
 
+    @classmethod
+    def like(cls, conv: nn.Conv3d) -> Self:
+        """Return the same convolution, of the same parameters; nothing is drawn."""
+        with torch.device("meta"):
+            made = cls(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,  # type: ignore[arg-type]
+                conv.stride,  # type: ignore[arg-type]
+                conv.padding,  # type: ignore[arg-type]
+            )
+        made.weight, made.bias = conv.weight, conv.bias
+        return made
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of x (B, C, D, H, W)."""
         if len(x) == 1 and x.device.type == "cpu" and x.shape[:4].numel() <= _SLOW_UP_TO:
             return super().forward(x.expand(2, -1, -1, -1, -1))[:1]
         return super().forward(x)
+
+
+class AveragePool(nn.AvgPool3d):
+    """Means of cubes; on a CPU torch knows them in float32 alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means, of the type of x."""
+        if x.device.type == "cpu":
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
+def quicken(module: nn.Module) -> None:
+    """Put our own layers in the place of every plain 3D convolution and pooling in a module."""
+    for name, child in module.named_children():
+        if type(child) is nn.Conv3d:
+            setattr(module, name, Convolution.like(child))
+        elif type(child) is nn.AvgPool3d:
+            setattr(module, name, AveragePool(child.kernel_size, child.stride, child.padding))
+        else:
+            quicken(child)
 
 
 def conv3(inputs: int, outputs: int, zero: bool = False) -> nn.Conv3d:

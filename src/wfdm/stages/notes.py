@@ -29,10 +29,12 @@ STAGES = {
     "table3": (*COMPRESSED, "floors", "reconstruction"),
     "table4": SYNTHESISED,
     "table5": SYNTHESISED,
+    "table6": ("benchmark",),  # a time does not depend on what a model learned
+    "table7": ("benchmark",),
 }
 """the stages that a table's numbers come from"""
-INPUTS = ("people.aliases", "denoisers.{denoiser}.compressor")
-"""keys that are in no stage's settings, for they only name its input"""
+INPUTS = {"people.aliases": ("index",), "denoisers.{denoiser}.compressor": ("encode", "benchmark")}
+"""keys that are in no stage's settings, for they only name an input of these"""
 
 
 def note_of(study: Study, absent: Mapping[str, str], table: str) -> str:
@@ -55,8 +57,9 @@ def keys_of(table: str) -> list[str]:
     """Return the keys of the study that a table's numbers come from; rows as {compressor}."""
     stages = (import_module(f"wfdm.stages.{stage}") for stage in STAGES[table])
     read = [path for stage in stages for path in stage.Settings.paths.values()]
-    keys = [path for path in [*read, *INPUTS] if not path.startswith("{")]
-    if any(key.startswith("compressors.") for key in keys):
+    named = [key for key, stages in INPUTS.items() if set(stages) & set(STAGES[table])]
+    keys = [path for path in [*read, *named] if not path.startswith("{")]
+    if "train_compressor" in STAGES[table]:
         keys.append("compressor_training")  # what the compressors' trainings are completed with
     return list(dict.fromkeys(keys))
 
@@ -64,9 +67,15 @@ def keys_of(table: str) -> list[str]:
 def _used(study: Study, table: str) -> dict[str, Collection[str] | None]:
     """Return the rows that a table is made of, by placeholder; None: all that there are."""
     used: dict[str, Collection[str] | None] = {"{compressor}": None, "{generator}": None}
-    if table not in ("table4", "table5"):
+    of_table = {
+        "table4": rows.table4,
+        "table5": lambda study: rows.table5(study).values(),
+        "table6": rows.table6,
+        "table7": lambda study: rows.table7(study).values(),
+    }
+    if table not in of_table:
         return used
-    names = set(rows.table4(study) if table == "table4" else rows.table5(study).values())
+    names = set(of_table[table](study))
     made = [study.generators[name] for name in names]
     denoisers = {row.denoiser for row in made if row.kind == "diffusion"}
     compressors = {study.denoisers[name].compressor for name in denoisers}

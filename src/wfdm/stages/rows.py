@@ -40,10 +40,19 @@ def table4(study: Study) -> list[str]:
     return [*table2(study), *_references(study)]
 
 
+def table6(study: Study) -> list[str]:
+    """Return the generators of table 6: models that make volumes when they are asked."""
+    return [name for name in table2(study) if study.generators[name].kind != "folder"]
+
+
 def table5(study: Study) -> dict[str, str]:
     """Return the generator of each row of tables 5 and 16 to 19, by the row's key."""
-    rows = {key: row.generator for key, row in study.schedulers.items()}
-    return rows | {name: name for name in _references(study)}
+    return table7(study) | {name: name for name in _references(study)}
+
+
+def table7(study: Study) -> dict[str, str]:
+    """Return the generator of each row of table 7, by the row's key."""
+    return {key: row.generator for key, row in study.schedulers.items()}
 
 
 def _models(study: Study) -> list[str]:

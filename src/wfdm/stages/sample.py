@@ -45,6 +45,10 @@ def run(
     eta: Annotated[float, "Of ddim: noise on the way, from 0 to 1."] = 0.0,
     guidance: Annotated[float, "Weight of the metadata; 1: off (paper)."] = 1.0,
     batch: Annotated[int, "Volumes side by side on a GPU; of a CPU no bit depends on it."] = 8,
+    arithmetic: Annotated[str, "Of a GPU: float32, tf32 or bf16."] = "tf32",
+    channels_last: Annotated[bool, "Channels beside each other in memory."] = False,
+    compile: Annotated[bool, "Compile the models: minutes at first."] = False,
+    graphs: Annotated[bool, "CUDA graphs, on a GPU alone."] = False,
     shard: Annotated[int, "Number of the shard to make, from 0."] = 0,
     shards: Annotated[int, "Number of shards that the volumes are cut into."] = 1,
     threads: Threads = 2,
@@ -56,6 +60,8 @@ def run(
 
     asked = {"sampler": sampler, "steps": steps, "eta": eta}
     asked |= {"guidance": guidance, "batch": batch}
+    levers = {"arithmetic": arithmetic, "channels_last": channels_last}
+    asked |= {"inference": levers | {"compile": compile, "graphs": graphs}}
     sampling = parse(SamplerSettings, asked, "wfdm sample")
     if requests is None:
         wanted = _by_options(modality, n, age, sex, field or [])

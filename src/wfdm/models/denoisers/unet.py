@@ -16,10 +16,13 @@ from torch import Tensor, cat, nn
 from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import Schema
 from wfdm.data.table import MODALITIES
+from wfdm.models.blocks import quicken
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
 
 NORM_EPS = 1e-6  # MAISI's and the authors'
+CONDITIONING = ("time_embed", "modality_embedding", "metadata_encoder", "metadata_projection")
+"""parts that embed time and conditions; all others work on the latent"""
 TIME_SCALE = 1000.0  # the sinusoids' periods are made for times of 0 to 1000
 
 
@@ -60,6 +63,7 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             zero_module(_convolution(first, folded)),
         )
+        quicken(self)
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
         """Return the vector injected into every block, (B, 8 * channels[0]) (paper, 2.5.5)."""
@@ -76,7 +80,10 @@ class Denoiser(nn.Module):
             t: (B,) float time in [0, 1]; 0 is data, 1 is noise.
             conditions: modality and metadata of each item.
         """
-        embedding = self.condition(t, conditions)
+        return self.answer(z, self.condition(t, conditions))
+
+    def answer(self, z: Tensor, embedding: Tensor) -> Tensor:
+        """Return the answer to z, given what `condition` returns for its time and conditions."""
         h = self.conv_in(fold(z, self.settings.patch))
         skips = [h]
         for block in self.down_blocks:
