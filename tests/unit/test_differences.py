@@ -19,6 +19,7 @@ PHANTOM = {"name": "A", "people": 1, "modalities": {"T1w": 1.0}, "voxel_mm": [1.
 NEW = "another_value"
 OTHER = {"training": "published", "zscore-volume": "none", "fail": "skip"}
 OTHER |= {"scale": "centred", "mean": "sample", "zscore-dataset": "none"}
+PUBLISHED = ("med-ddpm", "wdm", "ha-gan")
 REFERENCES = {"real-train", "reconstructed", "mean", "noise"}
 DDPM = {"ddpm-cosine-l1", "ddpm-cosine-l2", "ddpm-scaled-linear-l2"}
 Path = tuple[str | int, ...]
@@ -98,7 +99,7 @@ USED = {  # rows that a table is made of; of the others, all
     "table4": {
         "compressor": {"wf-sa-vae", "maisi-vae"},
         "denoiser": {"wfdm", "maisi"},
-        "generator": {"wfdm", "maisi", *REFERENCES},
+        "generator": {"wfdm", "maisi", *PUBLISHED, *REFERENCES},
     },
     "table5": {
         "compressor": {"wf-sa-vae"},

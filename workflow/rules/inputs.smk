@@ -63,7 +63,7 @@ def latents_of(path):
 
 
 def source_of(wildcards):
-    """Return what a generator is made of: a denoiser, latents' space, or what a reference shows."""
+    """Return what a generator is made of: a model, latents' space, or what a reference shows."""
     row = study.generators[wildcards.generator]
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/model.safetensors")
@@ -75,12 +75,14 @@ def source_of(wildcards):
         return results("evaluation/mean_volumes.safetensors")
     if row.kind == "real":
         return results("preprocessed/volumes.tsv")
-    return row.table
+    return asset(row.weights) if isinstance(row, PublishedSystem) else row.table
 
 
 def models_of(wildcards):
-    """Return the other models that a generator works with."""
+    """Return what else a generator works with: models, or masks."""
     row = study.generators[wildcards.generator]
+    if isinstance(row, PublishedSystem):
+        return [path for folder in row.needs for path in listed(folder)]
     made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
     if row.kind in ("folder", "real", "mean"):
         return []
@@ -94,7 +96,7 @@ def code_of_made(stage, wildcards):
     if row.kind == "diffusion":
         made = study.denoisers[row.denoiser]
         parts = [made.network.implementation, made.process.implementation]
-    if row.kind not in ("folder", "real", "mean"):
+    if row.kind in ("diffusion", "noise", "reconstruction"):
         parts.append(architecture(compressor_of(made)))
     return code_of(stage, row.implementation, *parts)
 
@@ -112,8 +114,10 @@ def parts_of(wildcards):
 
 
 def described_by(generator):
-    """Return the file that says which modalities a generator makes."""
+    """Return the file that says which modalities a generator makes, or its published weights."""
     row = study.generators[generator]
+    if isinstance(row, PublishedSystem):
+        return asset(row.weights)
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/config.json")
     return row.table

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from wfdm.config import baselines
 from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
 from wfdm.config.cohort import (
@@ -138,6 +139,9 @@ DENOISERS = {
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
     "maisi": DiffusionSettings(kind="diffusion", label="MAISI", denoiser="maisi"),
+    "med-ddpm": baselines.MedDdpmSettings(kind="med-ddpm", label="Med-DDPM"),
+    "wdm": baselines.WdmSettings(kind="wdm", label="WDM"),
+    "ha-gan": baselines.HaganSettings(kind="ha-gan", label="HA-GAN"),
     "ddpm-cosine-l1": _ancestral("ddpm-cosine-l1", "WFDM, DDPM (cosine, l1)"),
     "ddpm-cosine-l2": _ancestral("ddpm-cosine-l2", "WFDM, DDPM (cosine, l2)"),
     "ddpm-scaled-linear-l2": _ancestral("ddpm-scaled-linear-l2", "WFDM, DDPM (scaled-linear, l2)"),
