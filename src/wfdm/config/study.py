@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
+from wfdm.config.codebooks import AldmQuantised, BrainSynthQuantised
 from wfdm.config.cohort import (
     BrainScapeSource,
     MetadataSettings,
@@ -25,7 +26,6 @@ from wfdm.config.compressors import (
     HaarTransform,
     KLAutoencoder,
     MaisiAutoencoder,
-    VectorQuantised,
     WaveletAutoencoder,
     WaveletFusion,
 )
@@ -47,27 +47,14 @@ ROWS = ("compressors", "denoisers", "generators", "schedulers")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
-ALDM = VectorQuantised(kind="vq-vae")
-BRAINSYNTH = VectorQuantised(
-    kind="vq-vae",
-    channels=(72, 72, 144),
-    res_layers=3,
-    codes=256,
-    code_channels=256,
-    symmetric=False,
-).because(
-    channels="BrainSynth's 144 at the end, f = 8 (authors' wrapper)",
-    res_layers="BrainSynth's (authors' wrapper)",
-    codes="BrainSynth's codebook (authors' wrapper)",
-    code_channels="BrainSynth's codebook (authors' wrapper)",
-    symmetric="the authors' wrapper hands volumes on in [0, 1]",
-)
 COMPRESSORS = {
     "aldm-vqgan": CompressorSettings(
-        label="ALDM VQ-GAN", architecture=ALDM, pretrained="aldm-vqgan"
+        label="ALDM VQ-GAN", architecture=AldmQuantised(kind="aldm-vqgan"), pretrained="aldm-vqgan"
     ).because(pretrained=PLACED),
     "brainsynth-vqvae": CompressorSettings(
-        label="BrainSynth VQ-VAE", architecture=BRAINSYNTH, pretrained="brainsynth-vqvae"
+        label="BrainSynth VQ-VAE",
+        architecture=BrainSynthQuantised(kind="brainsynth-vqvae"),
+        pretrained="brainsynth-vqvae",
     ).because(pretrained=PLACED),
     "ldm-vae": CompressorSettings(
         label="LDM-VAE", architecture=KLAutoencoder(kind="autoencoder-kl"), pretrained="ldm-vae"
