@@ -64,7 +64,7 @@ class ControlNet(nn.Module):
         self.middle_block = middle_block(settings, 2 * width)
         # The first has no `conv` in its name, the others have: so the authors' files say.
         widths = _widths(settings)
-        outputs = [_zero(widths[0]).conv, *(_zero(each) for each in widths[1:])]
+        outputs = [_zero(widths[0]).get_submodule("conv"), *(_zero(each) for each in widths[1:])]
         self.controlnet_down_blocks = nn.ModuleList(outputs)
         self.controlnet_mid_block = _zero(settings.channels[-1])
 
