@@ -126,3 +126,8 @@ def sampled(velocity: Velocity, start: Tensor, times: Tensor) -> Tensor:
     for now, later in pairwise([*times.tolist(), 0.0]):
         z = z + velocity(z, now) * ((now - int(later)) / TIMESTEPS)
     return z
+
+
+def saved(volume: Tensor) -> Tensor:
+    """Return what their saver makes of a decoded volume: thousandths, none below 0, int16."""
+    return (1000 * volume).clamp(0, torch.iinfo(torch.int16).max).to(torch.int16)
