@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,12 +14,17 @@ from wfdm.baselines import ldm_networks as ldm_nets
 from wfdm.baselines import maisi_networks as maisi_nets
 from wfdm.config.files import parse
 from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
+from wfdm.config.study import Study
 from wfdm.config.volumes import VolumeSettings
+from wfdm.data.assets import find
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators.protocol import Request
 from wfdm.generators.write import write_samples
+from wfdm.stages import plan, rows
+from wfdm.tables.systems import described
 
+ALONE = {"schedulers": {}, "figures": {"generator": None}}
 SHAPE, SPACING, CPU = (64, 64, 32), 3.0, torch.device("cpu")
 
 
@@ -111,8 +117,6 @@ def test_maisi_makes_another_contrast_for_another_modality(maisi_system):
 
 
 def test_maisi_needs_sides_that_its_levels_halve(maisi_system):
-    from dataclasses import replace
-
     system = replace(maisi_system, volume=VolumeSettings(shape=(64, 64, 48)))
     with pytest.raises(UserError, match="multiples of 32"):
         next(system.sample([Request("a", "T1w")], 1))
@@ -150,3 +154,29 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, capsys, load):
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="the younger first"):
         parse(LdmSettings, {"kind": "ldm", "ages": [82, 44]}, "here")
+
+
+@pytest.mark.parametrize("name", ["ldm", "maisi-mr-brain"])
+def test_a_row_is_left_out_until_both_files_are_placed(name, tmp_path):
+    row = Study().generators[name]
+    study = Study(assets=str(tmp_path), generators={name: row}, **ALONE)
+    first, second = (tmp_path / find(each).file for each in row.assets)
+    assert plan.unplaced(study) == {name: str(first)}
+    first.touch()
+    assert plan.unplaced(study) == {name: str(second)}
+    assert rows.table2(rows.resolved(study, (), plan.unplaced(study))) == []
+    second.touch()
+    assert plan.unplaced(study) == {} and rows.table2(study) == [name]
+    told = described(None, row, first, None)
+    assert told["Steps"] == str(row.steps) and told["Output modalities"].startswith("T1w")
+
+
+@pytest.mark.parametrize("module", [ldm, maisi])
+def test_the_autoencoder_lies_beside_the_network_and_is_verified(module, tmp_path):
+    name = "ldm" if module is ldm else "maisi-mr-brain"
+    row = Study().generators[name]
+    source = tmp_path / find(row.weights).file
+    for told in ("is missing at", "no published checksum"):
+        with pytest.raises(UserError, match=told):
+            module.of_row(name, row, source, VolumeSettings(shape=SHAPE), SPACING)
+        (tmp_path / find(row.autoencoder).file).touch()

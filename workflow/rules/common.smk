@@ -11,10 +11,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from wfdm.config import files
+from wfdm.config.baselines import PublishedSystem
 from wfdm.config.cohort import PhantomSource
 from wfdm.config.compressors import ALLOWED
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
+from wfdm.data.masks import listed
 from wfdm.errors import UserError
 from wfdm.stages import notes, plan
 from wfdm.stages import rows as rows_of
@@ -48,14 +50,16 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 PHANTOMS = [source for source in study.sources if isinstance(source, PhantomSource)]
 COMPRESSORS, ABSENT = plan.placed(study)
-study = rows_of.resolved(study, ABSENT)
+UNPLACED = plan.unplaced(study)
+study = rows_of.resolved(study, ABSENT, UNPLACED)
 LAST = f"-of-{study.shards:04d}"
 BEFORE_THE_END = "--signal=USR1@300"  # seconds that a training has to keep its state
 
-if ABSENT and workflow.is_main_process:
-    told = ", ".join(f"{name} ({path})" for name, path in ABSENT.items())
+if (ABSENT or UNPLACED) and workflow.is_main_process:
+    lacking = [*ABSENT.items(), *UNPLACED.items()]
+    told = ", ".join(f"{name} ({path})" for name, path in lacking)
     logger.warning(
-        f"Left out, because their published weights are not placed: {told}; "
+        f"Left out, because their published weights or masks are not placed: {told}; "
         "config/assets.yaml says where they come from."
     )
 

@@ -67,7 +67,7 @@ def latents_of(path):
 
 
 def source_of(wildcards):
-    """Return what a generator is made of: a denoiser, latents' space, or what a reference shows."""
+    """Return what a generator is made of: a model, latents' space, or what a reference shows."""
     row = study.generators[wildcards.generator]
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/model.safetensors")
@@ -79,12 +79,15 @@ def source_of(wildcards):
         return results("evaluation/mean_volumes.safetensors")
     if row.kind == "real":
         return results("preprocessed/volumes.tsv")
-    return row.table
+    return asset(row.weights) if isinstance(row, PublishedSystem) else row.table
 
 
 def models_of(wildcards):
-    """Return the other models that a generator works with."""
+    """Return what else a generator works with: models, other weights, or masks."""
     row = study.generators[wildcards.generator]
+    if isinstance(row, PublishedSystem):
+        masks = [path for folder in row.needs for path in listed(folder)]
+        return assets(row.assets[1:]) + masks
     made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
     if row.kind in ("folder", "real", "mean"):
         return []
@@ -98,14 +101,16 @@ def code_of_sample(wildcards):
     if row.kind == "diffusion":
         made = study.denoisers[row.denoiser]
         parts = [made.network.implementation, made.process.implementation]
-    if row.kind not in ("folder", "real", "mean"):
+    if row.kind in ("diffusion", "noise", "reconstruction"):
         parts.append(architecture(compressor_of(made)))
     return code_of("sample_test", row.implementation, *parts)
 
 
 def described_by(generator):
-    """Return the file that says which modalities a generator makes."""
+    """Return the file that says which modalities a generator makes, or its published weights."""
     row = study.generators[generator]
+    if isinstance(row, PublishedSystem):
+        return asset(row.weights)
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/config.json")
     return row.table

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from wfdm.config import baselines, latent_baselines
 from wfdm.config.base import NO_NUMBERS, Fraction, Positive, Section, label_field
 from wfdm.config.denoisers import ProcessSettings
 
@@ -122,10 +123,12 @@ GeneratorSettings = Annotated[
     | FolderSettings
     | RealSettings
     | ReconstructionSettings
-    | MeanSettings,
+    | MeanSettings
+    | baselines.PublishedSettings
+    | latent_baselines.LatentSettings,
     Field(discriminator="kind"),
 ]
-MODELS = ("diffusion", "folder")
+MODELS = ("diffusion", "folder", *baselines.kinds(), *latent_baselines.KINDS)
 """kinds that stand for a model; all others are references, which the tables show last"""
 
 

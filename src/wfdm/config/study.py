@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from wfdm.config import baselines
 from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
 from wfdm.config.codebooks import AldmQuantised, BrainSynthQuantised
@@ -40,6 +41,7 @@ from wfdm.config.generators import (
     ReconstructionSettings,
     SchedulerSettings,
 )
+from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
@@ -124,6 +126,11 @@ DENOISERS = {
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
     "maisi": DiffusionSettings(kind="diffusion", label="MAISI", denoiser="maisi"),
+    "ldm": LdmSettings(kind="ldm", label="LDM"),
+    "med-ddpm": baselines.MedDdpmSettings(kind="med-ddpm", label="Med-DDPM"),
+    "wdm": baselines.WdmSettings(kind="wdm", label="WDM"),
+    "ha-gan": baselines.HaganSettings(kind="ha-gan", label="HA-GAN"),
+    "maisi-mr-brain": MaisiBrainSettings(kind="maisi-mr-brain", label="MAISI MR-Brain"),
     "ddpm-cosine-l1": _ancestral("ddpm-cosine-l1", "WFDM, DDPM (cosine, l1)"),
     "ddpm-cosine-l2": _ancestral("ddpm-cosine-l2", "WFDM, DDPM (cosine, l2)"),
     "ddpm-scaled-linear-l2": _ancestral("ddpm-scaled-linear-l2", "WFDM, DDPM (scaled-linear, l2)"),

@@ -61,6 +61,26 @@ def placed(study: Study) -> tuple[Mapping[str, CompressorSettings], dict[str, st
     return present, absent
 
 
+def unplaced(study: Study) -> dict[str, str]:
+    """Return {generator: missing file or folder} of the published systems that cannot run here.
+
+    They are rows of table 4, and optional too.
+    """
+    from wfdm.config.baselines import PublishedSystem
+    from wfdm.data.assets import find
+
+    systems = {
+        name: [*(f"{study.assets}/{find(each).file}" for each in row.assets), *row.needs]
+        for name, row in study.generators.items()
+        if isinstance(row, PublishedSystem)
+    }
+    missing = {
+        name: [path for path in needed if not Path(path).exists()]
+        for name, needed in systems.items()
+    }
+    return {name: paths[0] for name, paths in missing.items() if paths}
+
+
 def missing_source(study: Study) -> str | None:
     """Return what to place where for the first source whose data is not there, if there is one."""
     from wfdm.config.cohort import PhantomSource

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from wfdm.config.study import Study
 
 
-def resolved(study: Study, absent: Collection[str]) -> Study:
+def resolved(study: Study, absent: Collection[str], unplaced: Collection[str] = ()) -> Study:
     """Return the study with each denoiser on a compressor that is there, if it names a second.
+
+    Published systems that cannot run are no rows of it.
 
     Args:
         study: as it is configured.
         absent: compressors whose published weights are not placed.
+        unplaced: generators of which something is not placed.
     """
     denoisers = {
         name: row.model_copy(update={"compressor": row.otherwise})
@@ -23,7 +26,8 @@ def resolved(study: Study, absent: Collection[str]) -> Study:
         else row
         for name, row in study.denoisers.items()
     }
-    return study.model_copy(update={"denoisers": denoisers})
+    generators = {name: row for name, row in study.generators.items() if name not in unplaced}
+    return study.model_copy(update={"denoisers": denoisers, "generators": generators})
 
 
 def table2(study: Study) -> list[str]:

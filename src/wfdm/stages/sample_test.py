@@ -20,7 +20,7 @@ from wfdm.config.reads import reads
 from wfdm.errors import UserError
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Out, Scans, Shard, Shards, Splits, Threads, Volumes
-from wfdm.stages.inputs import architecture_of, device, models_behind
+from wfdm.stages.inputs import architecture_of, device, models_behind, verified
 
 if TYPE_CHECKING:
     from wfdm.generators.protocol import Request
@@ -45,12 +45,14 @@ def run(
         Path | None,
         "What it is made of: a denoiser's model.safetensors; for decoded noise the latents' "
         "scale.json; of a folder its table; of reconstructions the compressor's "
-        "model.safetensors; of the mean the mean volumes; of real scans the table of volumes.",
+        "model.safetensors; of the mean the mean volumes; of real scans the table of volumes; of "
+        "a published system its weights.",
     ] = None,
 ) -> None:
     """Write the shard's volumes, and a table of them."""
     import pandas as pd
 
+    from wfdm.config.baselines import PublishedSystem
     from wfdm.data.paths import sidecar_path
     from wfdm.data.table import write_table
     from wfdm.data.volumes import UNIT
@@ -60,6 +62,9 @@ def run(
     if source is None:
         raise UserError(f"generators.{settings.generator}: give what it is made of as --source")
     device(threads)
+    published = isinstance(settings.made, PublishedSystem)
+    if published:
+        verified([settings.made.weights], [source])
     inputs = [source, scans, splits, volumes]
     implementations = [settings.made.implementation, *_implementations(settings, source)]
     with recorded("sample-test", out, settings, inputs, implementations) as record:
@@ -69,8 +74,9 @@ def run(
         if kind == "real":
             rows = _real(settings, volumes, splits, shard, shards)
         else:
-            # References are made on the study's grid; the others know theirs.
-            grid = (settings.volume, settings.spacing) if kind in WORDS else ()
+            # References and published systems are told the study's grid; the others know it.
+            told = kind in WORDS or published
+            grid = (settings.volume, settings.spacing) if told else ()
             generator = module.of_row(settings.generator, settings.made, source, *grid)
             wanted = _requests(settings, generator, out.parent, scans, splits, volumes)
             mine = _of_shard(wanted, shard, shards)
@@ -81,7 +87,8 @@ def run(
             rows = [(each.name, each.modality, str(files[path])) for path, each in mine.items()]
         table = pd.DataFrame(rows, columns=["scan_id", "modality", "path"])
         table["sha256"] = table["path"].map(cache(sha256_of))
-        table["range"] = "" if kind in ("real", "folder") else UNIT
+        # A published system has an intensity scale of its own, as a scanner has: as real scans'.
+        table["range"] = "" if kind in ("real", "folder") or published else UNIT
         write_table(table, out)
         record.outputs = [out, *requests, *map(sidecar_path, requests)]
 
@@ -124,7 +131,7 @@ def _implementations(settings: Any, source: Path) -> list[str]:
     from wfdm.config.compressors import read_architecture
     from wfdm.latents.space import read_space
 
-    if settings.made.kind in ("folder", "real", "mean"):
+    if settings.made.kind not in ("diffusion", "noise", "reconstruction"):
         return []
     if settings.made.kind == "reconstruction":
         return [architecture_of(source)]

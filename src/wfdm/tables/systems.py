@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from wfdm.config.baselines import PublishedSystem
 from wfdm.config.denoisers import DenoiserSettings
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings
 from wfdm.data.table import MODALITIES
@@ -26,12 +27,15 @@ def described(
     Args:
         settings: `sources` and `denoisers` of the study.
         row: the generator.
-        made_of: config.json of its denoiser, or the table of its volumes.
+        made_of: config.json of its denoiser, the table of its volumes, or its published weights.
         compressor: what the compressor is called whose latents it models.
 
     Raises:
         UserError: `made_of` names no modalities.
     """
+    if isinstance(row, PublishedSystem):
+        steps = {"Steps": str(row.steps)} if hasattr(row, "steps") else {}
+        return row.table2 | steps | {"Output modalities": ", ".join(row.modalities)}
     modalities = {"Output modalities": ", ".join(_modalities(made_of))}
     if not isinstance(row, DiffusionSettings):
         return modalities | {"note": f"finished volumes of {made_of}: nothing else is known"}
