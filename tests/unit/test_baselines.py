@@ -28,7 +28,7 @@ from wfdm.errors import UserError
 from wfdm.generators.protocol import Request
 from wfdm.generators.write import write_samples
 from wfdm.seeds import seeded_weights
-from wfdm.stages import plan, rows
+from wfdm.stages import plan, rows, sample_test
 from wfdm.tables.systems import described
 
 SHAPE = (40, 48, 32)
@@ -284,3 +284,15 @@ def test_table_2_tells_of_a_system_in_the_papers_words():
         line = next(line for line in paper.splitlines() if line.startswith(f"{name},"))
         assert all(cell in line for cell in cells.values()), (name, cells, line)
         assert len(cells) == 6
+
+
+def test_the_stage_takes_no_file_that_nobody_vouched_for(tmp_path):
+    source = tmp_path / "brats_unet_128_1200k.pt"
+    torch.save({"a": torch.zeros(1)}, source)
+    made = {"kind": "wdm"}
+    content = {"seed": 1, "generator": "wdm", "made": made, "spacing": 1.0}
+    settings = sample_test.Settings.parse(json.dumps(content | {"volume": VOLUME.model_dump()}))
+    tables = [tmp_path / name for name in ("scans.tsv", "splits.tsv", "volumes.tsv")]
+    with pytest.raises(UserError, match=r"'wdm-brats' has no published .* sha256: [0-9a-f]"):
+        sample_test.run(settings, *tables, 0, 1, tmp_path / "out.tsv", source=source)
+    assert not (tmp_path / "out.tsv").exists()

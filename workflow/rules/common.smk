@@ -59,7 +59,7 @@ if (ABSENT or UNPLACED) and workflow.is_main_process:
     lacking = [*ABSENT.items(), *UNPLACED.items()]
     told = ", ".join(f"{name} ({path})" for name, path in lacking)
     logger.warning(
-        f"Left out, because their published weights or masks are not placed: {told}; "
+        f"Left out, because their published weights are not placed, or masks: {told}; "
         "config/assets.yaml says where they come from."
     )
 
