@@ -21,12 +21,12 @@ from hardware import describe
 
 from wfdm import models
 from wfdm.config import files, stages
+from wfdm.config.codebooks import VectorQuantised
 from wfdm.config.compressors import (
     CompressorSettings,
     HaarTransform,
     KLAutoencoder,
     MaisiAutoencoder,
-    VectorQuantised,
     WaveletAutoencoder,
 )
 from wfdm.config.study import Study

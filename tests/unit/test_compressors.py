@@ -11,11 +11,11 @@ from monai.networks.nets import AutoencoderKL
 from torch.distributions import Normal, kl_divergence
 
 from wfdm import models
+from wfdm.config.codebooks import VectorQuantised
 from wfdm.config.compressors import (
     HaarTransform,
     KLAutoencoder,
     MaisiAutoencoder,
-    VectorQuantised,
     WaveletAutoencoder,
     WaveletFusion,
 )

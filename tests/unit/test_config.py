@@ -119,7 +119,7 @@ def test_a_reason_belongs_to_the_value():
     assert "medmetric" not in network.reason("depth")
     assert "medmetric" in FeatureSettings().reason("depth")
     brainsynth = Study().compressors["brainsynth-vqvae"].architecture
-    assert brainsynth.codes == 256
+    assert brainsynth.codes == 2048
     assert "ALDM" not in brainsynth.reason("codes")
 
 

@@ -12,13 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.distributions import Normal, kl_divergence
 
 from wfdm import models
+from wfdm.config.codebooks import VectorQuantised
 from wfdm.config.compressors import (
     AdversarialSettings,
     CompressorTraining,
     HaarTransform,
     MaisiAutoencoder,
     PerceptualSettings,
-    VectorQuantised,
     WaveletFusion,
 )
 from wfdm.config.features import FeatureSettings, LpipsSettings

@@ -79,10 +79,11 @@ def source_of(wildcards):
 
 
 def models_of(wildcards):
-    """Return what else a generator works with: models, or masks."""
+    """Return what else a generator works with: models, other weights, or masks."""
     row = study.generators[wildcards.generator]
     if isinstance(row, PublishedSystem):
-        return [path for folder in row.needs for path in listed(folder)]
+        masks = [path for folder in row.needs for path in listed(folder)]
+        return assets(row.assets[1:]) + masks
     made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
     if row.kind in ("folder", "real", "mean"):
         return []

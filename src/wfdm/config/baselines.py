@@ -27,6 +27,11 @@ class PublishedSystem(Section):
     weights: str
 
     @property
+    def assets(self) -> list[str]:
+        """All files of weights that it needs, the network's first; they lie in one folder."""
+        return [self.weights]
+
+    @property
     def needs(self) -> list[str]:
         """Folders and files other than the weights, without which the row is left out."""
         return []

@@ -19,6 +19,12 @@ from wfdm.config.base import (
     Size,
     label_field,
 )
+from wfdm.config.codebooks import (
+    PUBLISHED,
+    AldmQuantised,
+    BrainSynthQuantised,
+    VectorQuantised,
+)
 from wfdm.config.features import FeatureSettings, LpipsSettings
 from wfdm.config.training import (
     CpuThreads,
@@ -29,7 +35,6 @@ from wfdm.config.training import (
 )
 from wfdm.errors import UserError
 
-PUBLISHED = "wfdm.models.compressors.published"  # reads published weights, unless a kind has more
 ALLOWED = "WFDM_ALLOW"
 """environment variable: modules, separated by commas, that a compressor's folder may name"""
 Haar = Literal["exact", "rounded"]
@@ -118,26 +123,6 @@ class KLAutoencoder(Section):
         return 2 ** (len(self.channels) - 1)
 
 
-class VectorQuantised(Section):
-    """VQ-GAN and VQ-VAE: MONAI's VQVAE, a codebook in the middle."""
-
-    implementation: ClassVar[str] = "wfdm.models.compressors.vector_quantised:VQVAE"
-    published: ClassVar[str] = PUBLISHED
-    kind: Literal["vq-vae"]
-    channels: tuple[Positive, ...] = Field((64, 128), description="a level halves; ALDM: 64, f = 4")
-    res_layers: Positive = Field(1, description="ALDM's, each level")
-    codes: Positive = Field(8192, description="ALDM's codebook")
-    code_channels: Positive = Field(4, description="ALDM's codebook")
-    symmetric: bool = Field(
-        True, description="volumes in [-1, 1] inside, as ALDM; outside they stay in [0, 1]"
-    )
-
-    @property
-    def factor(self) -> int:
-        """f, by which each side of a latent is smaller than the volume's."""
-        return 2 ** len(self.channels)
-
-
 class HaarTransform(Section):
     """The fixed wavelet references of table 3: nothing is trained."""
 
@@ -174,6 +159,8 @@ Architecture = Annotated[
     | WaveletAutoencoder
     | MaisiAutoencoder
     | KLAutoencoder
+    | AldmQuantised
+    | BrainSynthQuantised
     | VectorQuantised
     | HaarTransform
     | Custom,
@@ -274,7 +261,7 @@ class CompressorTraining(Section):
     gradient_clip: GradientClip = 1.0
     kl_weight: float = Field(1.6e-7, ge=0, description="authors' tests; sums over the latent")
     commitment_weight: float = Field(
-        1.0, ge=0, description="codebook term of vq-vae; taming-transformers' weight"
+        1.0, ge=0, description="codebook term of the VQ kinds; taming-transformers' weight"
     )
     perceptual: PerceptualSettings = PerceptualSettings()
     adversarial: AdversarialSettings = AdversarialSettings()

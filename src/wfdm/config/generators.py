@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from wfdm.config import baselines
+from wfdm.config import baselines, latent_baselines
 from wfdm.config.base import NO_NUMBERS, Fraction, Positive, Section, label_field
 from wfdm.config.denoisers import ProcessSettings
 
@@ -161,10 +161,11 @@ GeneratorSettings = Annotated[
     | RealSettings
     | ReconstructionSettings
     | MeanSettings
-    | baselines.PublishedSettings,
+    | baselines.PublishedSettings
+    | latent_baselines.LatentSettings,
     Field(discriminator="kind"),
 ]
-MODELS = ("diffusion", "folder", *baselines.kinds())
+MODELS = ("diffusion", "folder", *baselines.kinds(), *latent_baselines.KINDS)
 """kinds that stand for a model; all others are references, which the tables show last"""
 
 

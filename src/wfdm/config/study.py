@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from wfdm.config import baselines
 from wfdm.config.base import NO_NUMBERS, Positive, Section
 from wfdm.config.checks import problem
+from wfdm.config.codebooks import AldmQuantised, BrainSynthQuantised
 from wfdm.config.cohort import (
     BrainScapeSource,
     MetadataSettings,
@@ -27,7 +28,6 @@ from wfdm.config.compressors import (
     HaarTransform,
     KLAutoencoder,
     MaisiAutoencoder,
-    VectorQuantised,
     WaveletAutoencoder,
     WaveletFusion,
 )
@@ -42,6 +42,7 @@ from wfdm.config.generators import (
     ReconstructionSettings,
     SchedulerSettings,
 )
+from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
@@ -49,27 +50,14 @@ ROWS = ("compressors", "denoisers", "generators", "schedulers")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
-ALDM = VectorQuantised(kind="vq-vae")
-BRAINSYNTH = VectorQuantised(
-    kind="vq-vae",
-    channels=(72, 72, 144),
-    res_layers=3,
-    codes=256,
-    code_channels=256,
-    symmetric=False,
-).because(
-    channels="BrainSynth's 144 at the end, f = 8 (authors' wrapper)",
-    res_layers="BrainSynth's (authors' wrapper)",
-    codes="BrainSynth's codebook (authors' wrapper)",
-    code_channels="BrainSynth's codebook (authors' wrapper)",
-    symmetric="the authors' wrapper hands volumes on in [0, 1]",
-)
 COMPRESSORS = {
     "aldm-vqgan": CompressorSettings(
-        label="ALDM VQ-GAN", architecture=ALDM, pretrained="aldm-vqgan"
+        label="ALDM VQ-GAN", architecture=AldmQuantised(kind="aldm-vqgan"), pretrained="aldm-vqgan"
     ).because(pretrained=PLACED),
     "brainsynth-vqvae": CompressorSettings(
-        label="BrainSynth VQ-VAE", architecture=BRAINSYNTH, pretrained="brainsynth-vqvae"
+        label="BrainSynth VQ-VAE",
+        architecture=BrainSynthQuantised(kind="brainsynth-vqvae"),
+        pretrained="brainsynth-vqvae",
     ).because(pretrained=PLACED),
     "ldm-vae": CompressorSettings(
         label="LDM-VAE", architecture=KLAutoencoder(kind="autoencoder-kl"), pretrained="ldm-vae"
@@ -139,9 +127,11 @@ DENOISERS = {
 GENERATORS: dict[str, GeneratorSettings] = {
     "wfdm": DiffusionSettings(kind="diffusion", label="WFDM", denoiser="wfdm"),
     "maisi": DiffusionSettings(kind="diffusion", label="MAISI", denoiser="maisi"),
+    "ldm": LdmSettings(kind="ldm", label="LDM"),
     "med-ddpm": baselines.MedDdpmSettings(kind="med-ddpm", label="Med-DDPM"),
     "wdm": baselines.WdmSettings(kind="wdm", label="WDM"),
     "ha-gan": baselines.HaganSettings(kind="ha-gan", label="HA-GAN"),
+    "maisi-mr-brain": MaisiBrainSettings(kind="maisi-mr-brain", label="MAISI MR-Brain"),
     "ddpm-cosine-l1": _ancestral("ddpm-cosine-l1", "WFDM, DDPM (cosine, l1)"),
     "ddpm-cosine-l2": _ancestral("ddpm-cosine-l2", "WFDM, DDPM (cosine, l2)"),
     "ddpm-scaled-linear-l2": _ancestral("ddpm-scaled-linear-l2", "WFDM, DDPM (scaled-linear, l2)"),

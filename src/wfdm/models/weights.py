@@ -37,7 +37,7 @@ def read_state(path: Path) -> Mapping:
                 raise UserError(f"{path} is neither a torch nor a safetensors file")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:200]
         raise UserError(f"{path} cannot be read as weights: {reason}") from None
     inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(inner, Mapping) or not all(isinstance(name, str) for name in inner):

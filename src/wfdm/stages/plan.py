@@ -70,7 +70,7 @@ def unplaced(study: Study) -> dict[str, str]:
     from wfdm.data.assets import find
 
     systems = {
-        name: [f"{study.assets}/{find(row.weights).file}", *row.needs]
+        name: [*(f"{study.assets}/{find(each).file}" for each in row.assets), *row.needs]
         for name, row in study.generators.items()
         if isinstance(row, PublishedSystem)
     }

@@ -61,6 +61,14 @@ class Compressor(nn.Module):
         """
         self.load_state_dict(weights)
 
+    def shown_by(self, weights: Mapping[str, Tensor]) -> Architecture:
+        """Return the settings that published weights show by their shapes: here none, its own stay.
+
+        Raises:
+            KeyError: they are of another model.
+        """
+        return self.settings
+
     def check_divides(self, v: Tensor) -> None:
         """Raise UserError unless every side of the volumes `v` is a multiple of the factor."""
         if any(size % self.factor for size in v.shape[2:]):

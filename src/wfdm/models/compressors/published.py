@@ -26,18 +26,36 @@ def load_pretrained(architecture: Architecture, file: Path) -> Compressor:
         UserError: the file cannot be read or holds another model.
     """
     module = build(architecture)
+    weights = unwrapped(read_state(file), file)
+    told = f"{file} does not hold the weights of compressor kind '{architecture.kind}'"
     try:
-        module.load_published(_unwrapped(read_state(file)))
+        found = module.shown_by(weights)
+        if found != architecture:
+            raise UserError(f"{file} holds another size of it: {_differing(architecture, found)}")
+        module.load_published(weights)
+    except KeyError as error:
+        raise UserError(f"{told}: it has no {error}") from None
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{file} does not hold the weights of compressor kind '{architecture.kind}': {reason}"
-        ) from None
+        raise UserError(f"{told}: {' '.join(str(error).split())[:300]}") from None
     return module.eval().requires_grad_(False)
 
 
-def _unwrapped(state: Mapping) -> Mapping[str, Tensor]:
+def unwrapped(content: object, file: Path) -> Mapping[str, Tensor]:
+    """Return the weights of a file by name, out of its containers and without `module.`.
+
+    Raises:
+        UserError: there are none.
+    """
     for name in CONTAINERS:
-        if isinstance(state.get(name), Mapping):
-            state = state[name]
-    return {key.removeprefix("module."): value for key, value in state.items()}
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content:
+        raise UserError(f"{file} holds no weights by name, but {type(content).__name__}")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _differing(architecture: Architecture, found: Architecture) -> str:
+    """Return, in words, what the file shows where the configuration says something else."""
+    told, shown = architecture.model_dump(mode="json"), found.model_dump(mode="json")
+    parts = [f"{key}: {shown[key]} (not {told[key]})" for key in told if told[key] != shown[key]]
+    return f"if it is the right file, write into its architecture {', '.join(parts)}"

@@ -1,7 +1,6 @@
-"""VQ-GAN and VQ-VAE: a codebook instead of a posterior, on MONAI's VQVAE.
+"""A VQ-VAE of one's own on MONAI's network: a codebook instead of a posterior.
 
-With ALDM's sizes it is the VQ-GAN of table 3 (a GAN by its training), with BrainSynth's its VQ-VAE.
-MONAI's network halves at each level, so ALDM's level at full resolution has no counterpart.
+The published ones of table 3 have networks of their own: `aldm` and `brainsynth`.
 """
 
 from collections.abc import Mapping
@@ -10,10 +9,9 @@ import torch
 from monai.networks.nets import vqvae
 from torch import Tensor
 
-from wfdm.config.compressors import VectorQuantised
+from wfdm.config.codebooks import VectorQuantised
 from wfdm.models.compressors.base import Compressor, Losses
-
-CHUNK = 8192  # latent voxels compared with the codebook at once: 256 MB for 8192 codes
+from wfdm.models.compressors.codebook import looked_up, nearest
 
 
 class VQVAE(Compressor):
@@ -56,14 +54,10 @@ class VQVAE(Compressor):
     def quantise(self, z: Tensor) -> Tensor:
         """Return the nearest code of every latent voxel, shaped as `z`.
 
-        In parts: MONAI's own search holds four matrices of voxels by codes, 17 GB for a volume of
-        the study.
+        MONAI's own search holds four matrices of voxels by codes, 17 GB for a volume of the study.
         """
         codes = self.net.quantizer.quantizer.embedding.weight
-        voxels = z.movedim(1, -1)
-        flat = voxels.reshape(-1, z.shape[1]).float()
-        nearest = torch.cat([torch.cdist(part, codes).argmin(1) for part in flat.split(CHUNK)])
-        return codes[nearest].view(voxels.shape).movedim(-1, 1).to(z.dtype)
+        return looked_up(nearest(z, codes), codes).to(z.dtype)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the volume (B, 1, D, H, W) of the latent `z`, quantised here."""
@@ -81,9 +75,6 @@ class VQVAE(Compressor):
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a state dict of MONAI's VQVAE.
-
-        The authors' own files hold other modules (ALDM's of taming-transformers, BrainSynth's own);
-        they must be renamed to MONAI's names first.
 
         Raises:
             RuntimeError: names or sizes do not fit.

@@ -54,14 +54,14 @@ class Denoiser(nn.Module):
         )
         # 2.5.4, the denoising network over the scaled latent z_t.
         folded = latent_channels * settings.patch**3
-        self.conv_in = _convolution(folded, first)
-        self.down_blocks = _down_blocks(settings, 2 * width)
-        self.middle_block = _middle_block(settings, 2 * width)
+        self.conv_in = convolution(folded, first)
+        self.down_blocks = down_blocks(settings, 2 * width)
+        self.middle_block = middle_block(settings, 2 * width)
         self.up_blocks = _up_blocks(settings, 2 * width)
         self.out = nn.Sequential(
             nn.GroupNorm(settings.norm_groups, first, eps=NORM_EPS),
             nn.SiLU(),
-            zero_module(_convolution(first, folded)),
+            zero_module(convolution(first, folded)),
         )
         quicken(self)
 
@@ -72,13 +72,20 @@ class Denoiser(nn.Module):
         coded = self.metadata_encoder(conditions.values, conditions.mask)
         return cat([embedded, self.metadata_projection(coded)], dim=1)
 
-    def forward(self, z: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        t: Tensor,
+        conditions: Conditions,
+        residuals: tuple[list[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Return the answer, shaped as `z`; a fresh network answers zero.
 
         Args:
             z: (B, C, d, h, w) noisy latent; each side divides by patch * 2 ** (levels - 1).
             t: (B,) float time in [0, 1]; 0 is data, 1 is noise.
             conditions: modality and metadata of each item.
+            residuals: what a control branch adds to the skips and to the middle (`control`).
         """
         return self.answer(z, self.condition(t, conditions))
 
@@ -90,6 +97,9 @@ class Denoiser(nn.Module):
             h, outputs = block(hidden_states=h, temb=embedding)
             skips += outputs
         h = self.middle_block(hidden_states=h, temb=embedding)
+        if residuals is not None:
+            skips = [skip + added for skip, added in zip(skips, residuals[0], strict=True)]
+            h = h + residuals[1]
         for block in self.up_blocks:
             used = self.settings.res_blocks + 1
             h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=embedding)
@@ -109,7 +119,8 @@ def unfold(z: Tensor, patch: int) -> Tensor:
     return rearrange(z, "b (c p q r) d h w -> b c (d p) (h q) (w r)", **axes)
 
 
-def _convolution(inputs: int, outputs: int) -> Convolution:
+def convolution(inputs: int, outputs: int) -> Convolution:
+    """Return a 3x3x3 convolution of MONAI's, under MONAI's names."""
     return Convolution(3, inputs, outputs, strides=1, kernel_size=3, padding=1, conv_only=True)
 
 
@@ -132,7 +143,8 @@ def _options(settings: UNetSettings, embedding: int) -> dict[str, Any]:
     }
 
 
-def _down_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
+def down_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
+    """Return the levels on the way down; `embedding` is the width of what is injected."""
     channels = settings.channels
     last = len(channels) - 1
     return nn.ModuleList(
@@ -150,7 +162,8 @@ def _down_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
     )
 
 
-def _middle_block(settings: UNetSettings, embedding: int) -> nn.Module:
+def middle_block(settings: UNetSettings, embedding: int) -> nn.Module:
+    """Return the middle, which always has self-attention."""
     return get_mid_block(
         in_channels=settings.channels[-1],
         with_conditioning=False,
