@@ -141,7 +141,9 @@ def test_what_cannot_be_timed_is_told(tmp_path, name, told):
 
 def test_sides_that_do_not_divide_are_told(tmp_path):
     names = {"generator": "wfdm", "denoiser": "wfdm", "compressor": "wf-sa-vae"}
-    odd = settings(**names).model_copy(update={"shape": (44, 48, 48)})
+    told = settings(**names)
+    volume = told.volume.model_copy(update={"shape": (44, 48, 48)})
+    odd = told.model_copy(update={"volume": volume})
     with pytest.raises(UserError, match="multiples of 8"):
         benchmark.run(odd, tmp_path / "t.json")
 

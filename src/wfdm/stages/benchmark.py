@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wfdm.generators.protocol import Generator
 
 Settings = reads(
-    *("{generator}", "timing", "shape=volume.shape", "made=generators.{generator}"),
+    *("{generator}", "timing", "volume", "preprocess.spacing", "made=generators.{generator}"),
     *("network=denoisers.{denoiser}.network?", "process=denoisers.{denoiser}.process?"),
     "architecture=compressors.{compressor}.architecture?",
 )
@@ -85,16 +85,20 @@ def run(
 
 def _generator(settings: Any, source: Path | None) -> Generator:
     """Return what is timed, with its models in place."""
+    from wfdm.config.baselines import PublishedSystem
+
     module = import_module(settings.made.implementation)
     if source is not None:
-        return module.of_row(settings.generator, settings.made, source)
+        published = isinstance(settings.made, PublishedSystem)
+        grid = (settings.volume, settings.spacing) if published else ()
+        return module.of_row(settings.generator, settings.made, source, *grid)
     if settings.network is None or settings.architecture is None:
         raise UserError(
             f"generators.{settings.generator}: only a latent diffusion can be timed with random "
             "weights; give what it is made of as --source"
         )
     models = (settings.network, settings.process, settings.architecture)
-    return module.untrained(settings.generator, settings.made, *models, settings.shape)
+    return module.untrained(settings.generator, settings.made, *models, settings.volume.shape)
 
 
 def _maker(generator: Generator, scan: Path | None, mask: Path | None) -> Make:

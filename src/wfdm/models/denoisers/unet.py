@@ -87,9 +87,14 @@ class Denoiser(nn.Module):
             conditions: modality and metadata of each item.
             residuals: what a control branch adds to the skips and to the middle (`control`).
         """
-        return self.answer(z, self.condition(t, conditions))
+        return self.answer(z, self.condition(t, conditions), residuals)
 
-    def answer(self, z: Tensor, embedding: Tensor) -> Tensor:
+    def answer(
+        self,
+        z: Tensor,
+        embedding: Tensor,
+        residuals: tuple[list[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Return the answer to z, given what `condition` returns for its time and conditions."""
         h = self.conv_in(fold(z, self.settings.patch))
         skips = [h]
