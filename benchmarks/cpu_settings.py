@@ -48,10 +48,11 @@ def work(threads: int, seconds: float) -> dict[str, float]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     study = files.read_study(ROOT / "config/config.yaml", ROOT / "config/demo.yaml")
-    denoiser = Denoiser(study.denoisers["wfdm"].network, 4, load_schema())
+    z = torch.randn(4, 4, 20, 24, 16)
+    denoiser = Denoiser(study.denoisers["wfdm"].network, tuple(z.shape[1:]), load_schema())
     compressor = registry.build(study.compressors["wf-sa-vae"].architecture)
     adams = [torch.optim.Adam(model.parameters(), 1e-4) for model in (denoiser, compressor)]
-    z, crop = torch.randn(4, 4, 20, 24, 16), torch.rand(2, 1, 40, 40, 40)
+    crop = torch.rand(2, 1, 40, 40, 40)
     volume, t = torch.rand(1, 1, 80, 96, 64), torch.rand(4)
     told = Conditions(torch.zeros(4, dtype=torch.long), torch.zeros(4, 25), torch.ones(4, 25))
 

@@ -86,8 +86,8 @@ def parts(study: Study) -> list[Part]:
     """Return the parts of one volume at the study's size."""
     denoiser_row = study.denoisers["wfdm"]
     with META:
-        denoiser = Denoiser(denoiser_row.network, 4, load_schema()).eval()
         z = torch.zeros(1, 4, *(side // 4 for side in study.volume.shape))
+        denoiser = Denoiser(denoiser_row.network, tuple(z.shape[1:]), load_schema()).eval()
         volume = torch.zeros(1, 1, *study.volume.shape)
         embedding = torch.zeros(1, 8 * denoiser_row.network.channels[0])
         found = [counted("denoiser, a step", denoiser, lambda: denoiser.answer(z, embedding))]

@@ -84,7 +84,7 @@ def residuals(theirs, control, z, t, n, scale=1.0):
 
 def unet(theirs) -> Denoiser:
     made = theirs.facts["constructor_here"]["unet"]
-    network = Denoiser(settings(made), made["in_channels"], load_schema())
+    network = Denoiser(settings(made), tuple(theirs["in.x"].shape[1:]), load_schema())
     network.metadata_encoder = Given(theirs["in.demographics_embedding"])
     weights = theirs.weights("unet")
     for old, new in RENAMED.items():

@@ -300,7 +300,7 @@ def test_figure_1_shows_the_shapes_that_the_model_makes(small):
     with torch.device("meta"):
         module = registry.build(small.architecture)
         boxes, arrows = architecture.compression(module, small.shape)
-        denoiser = Denoiser(small.network, 4, load_schema())
+        denoiser = Denoiser(small.network, (4, 8, 12, 8), load_schema())
         lower, _ = architecture.diffusion(denoiser, small, (4, 8, 12, 8))
     half, quarter = (16, 24, 16), (8, 12, 8)
     assert boxes["c1"].shape == (8, *half) and boxes["c2"].shape == (32, *quarter)

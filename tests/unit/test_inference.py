@@ -39,7 +39,7 @@ LEVERS = {
 def models():
     """A denoiser and a compressor with random weights, none of them zero."""
     torch.manual_seed(3)
-    made = folder.build(NETWORK, 4), registry.build(VAE)
+    made = folder.build(NETWORK, SPACE.shape), registry.build(VAE)
     for model in made:
         model.eval().requires_grad_(False)
         for weight in model.parameters():

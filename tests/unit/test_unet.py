@@ -33,7 +33,7 @@ def parameters(module: torch.nn.Module) -> int:
 def awake(settings: UNetSettings = SMALL) -> Denoiser:
     """A denoiser whose zero-initialised layers are random, so that every input can matter."""
     torch.manual_seed(0)
-    denoiser = Denoiser(settings, LATENT[0], load_schema()).eval()
+    denoiser = Denoiser(settings, LATENT, load_schema()).eval()
     for parameter in denoiser.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -52,15 +52,29 @@ def conditions(count: int = 2) -> Conditions:
 
 def test_a_fresh_denoiser_says_nothing() -> None:
     """So a training starts from the best linear answer, which the process adds."""
-    denoiser = Denoiser(SMALL, LATENT[0], load_schema()).eval()
+    denoiser = Denoiser(SMALL, LATENT, load_schema()).eval()
     with torch.no_grad():
         assert not denoiser(torch.randn(2, *LATENT), TIMES, conditions()).any()
+
+
+def test_maps_are_weighed_by_time_and_conditions():
+    """A network whose blocks all answer zero is its maps alone: sum_k a_k(t, c) M_k."""
+    settings = SMALL.model_copy(update={"maps": 3})
+    denoiser = Denoiser(settings, LATENT, load_schema()).eval()
+    z, told = torch.randn(2, *LATENT), conditions()
+    with torch.no_grad():
+        assert not denoiser(z, TIMES, told).any()
+        torch.nn.init.normal_(denoiser.maps.weigh.weight)
+        weights = denoiser.maps.weigh(denoiser.condition(TIMES, told))
+        wanted = torch.tensordot(weights, denoiser.maps.fields, 1)
+        torch.testing.assert_close(denoiser(z, TIMES, told), wanted)
+        assert not torch.allclose(weights[0], weights[1])
 
 
 @pytest.mark.parametrize("width", [256, 128])
 def test_study_size_is_the_authors(width: int) -> None:
     with torch.device("meta"):
-        ours = Denoiser(UNetSettings(metadata_width=width), 4, load_schema())
+        ours = Denoiser(UNetSettings(metadata_width=width), LATENT, load_schema())
         theirs = DiffusionUNet(
             spatial_dims=3,
             in_channels=4,

@@ -57,9 +57,9 @@ class Samples:
         """Return the denoiser with random weights, none of them zero."""
         if "denoiser" not in self.models:
             torch.manual_seed(SEED)
-            unet, channels = self.sizes.denoiser.network, self.sizes.latent[0]
+            unet = self.sizes.denoiser.network
             with DEVICE:
-                model = Denoiser(unet, channels, load_schema())
+                model = Denoiser(unet, self.sizes.latent, load_schema())
             randomise_zeros(model, torch.Generator(DEVICE).manual_seed(SEED))
             self.models["denoiser"] = model.eval().requires_grad_(False)
         return self.models["denoiser"]

@@ -39,7 +39,7 @@ class DenoiserStep(StageB):
         self.standard = Standard(nothing, nothing[:1] + 1, nothing, nothing[:1])
         self.loss = LOSSES[settings.training.loss]
         with DEVICE:
-            model = Denoiser(settings.network, sizes.latent[0], load_schema())
+            model = Denoiser(settings.network, sizes.latent, load_schema())
         average = copy.deepcopy(model).requires_grad_(False)
         self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
         adam = Adam(model.parameters(), settings.training.learning_rate)

@@ -189,14 +189,15 @@ def untrained(
     with torch.no_grad():
         channels = compressor.encode(torch.zeros(1, 1, *[8 * factor] * 3))[0].shape[1]
     depth, height, width = (side // factor for side in volume_shape)
-    denoiser = denoisers.build(network, channels).eval().requires_grad_(False)
+    latent_shape = (channels, depth, height, width)
+    denoiser = denoisers.build(network, latent_shape).eval().requires_grad_(False)
     zero, one = torch.zeros(len(MODALITIES), 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
     for weight in (*denoiser.parameters(), *compressor.parameters()):
         if weight.dim() > 1 and not weight.any():  # of zeros no rounding could be seen
             torch.nn.init.kaiming_uniform_(weight, 5**0.5)
     device = accelerator()
     denoiser, compressor = denoiser.to(device), compressor.to(device)
-    space = LatentSpace(1.0, (channels, depth, height, width), volume_shape, 1.0, "", "")
+    space = LatentSpace(1.0, latent_shape, volume_shape, 1.0, "", "")
     return LatentDiffusion(
         name=name,
         modalities=MODALITIES,  # type: ignore[arg-type]

@@ -156,7 +156,7 @@ class StageB:
         chosen = judge.iloc[order[: training.validation_scans]]
         self.judged = Conditioned.of(cache, chosen, statistics)
         with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
-            model = folder.build(task.network, self.latent_shape[0])
+            model = folder.build(task.network, self.latent_shape)
         average = copy.deepcopy(model).requires_grad_(False)
         self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
         adam = torch.optim.Adam(model.parameters(), training.learning_rate)

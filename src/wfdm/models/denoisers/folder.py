@@ -14,9 +14,9 @@ from wfdm.models.denoisers.unet import Denoiser
 from wfdm.models.weights import load_weights
 
 
-def build(network: UNetSettings, latent_channels: int) -> Denoiser:
-    """Return a denoiser with fresh weights, drawn from torch's global generator."""
-    return Denoiser(network, latent_channels, load_schema())
+def build(network: UNetSettings, latent_shape: tuple[int, int, int, int]) -> Denoiser:
+    """Return a denoiser of latents (C, d, h, w), weights drawn from torch's global generator."""
+    return Denoiser(network, latent_shape, load_schema())
 
 
 def config_text(
@@ -89,7 +89,7 @@ def load(folder: Path) -> tuple[Denoiser, dict[str, Any]]:
         UserError: the folder holds none, or one of another metadata schema.
     """
     config = read_config(folder)
-    denoiser = build(config["network"], config["latent_space"]["shape"][0])
+    denoiser = build(config["network"], tuple(config["latent_space"]["shape"]))
     load_weights(denoiser, folder / "model.safetensors")
     return denoiser.eval().requires_grad_(False), config
 

@@ -11,7 +11,7 @@ from monai.networks.nets.diffusion_model_unet import (
     get_up_block,
     zero_module,
 )
-from torch import Tensor, cat, nn
+from torch import Tensor, cat, einsum, nn, randn
 
 from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import Schema
@@ -34,11 +34,13 @@ class Denoiser(nn.Module):
 
     Args:
         settings: levels, attention, widths.
-        latent_channels: channels of the latent, C.
+        latent_shape: (C, d, h, w) of the latents; only `maps` bind the weights to these sides.
         schema: the metadata fields.
     """
 
-    def __init__(self, settings: UNetSettings, latent_channels: int, schema: Schema) -> None:
+    def __init__(
+        self, settings: UNetSettings, latent_shape: tuple[int, int, int, int], schema: Schema
+    ) -> None:
         super().__init__()
         first, width = settings.channels[0], 4 * settings.channels[0]
         self.settings = settings
@@ -53,7 +55,7 @@ class Denoiser(nn.Module):
             nn.Identity() if agree else nn.Linear(settings.metadata_width, width)
         )
         # 2.5.4, the denoising network over the scaled latent z_t.
-        folded = latent_channels * settings.patch**3
+        folded = latent_shape[0] * settings.patch**3
         self.conv_in = convolution(folded, first)
         self.down_blocks = down_blocks(settings, 2 * width)
         self.middle_block = middle_block(settings, 2 * width)
@@ -63,6 +65,8 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             zero_module(convolution(first, folded)),
         )
+        if settings.maps:
+            self.maps = Maps(settings.maps, 2 * width, latent_shape)
         quicken(self)
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
@@ -109,7 +113,32 @@ class Denoiser(nn.Module):
             used = self.settings.res_blocks + 1
             h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=embedding)
             del skips[-used:]
-        return unfold(self.out(h), self.settings.patch)
+        answer = unfold(self.out(h), self.settings.patch)
+        return answer + self.maps(embedding) if self.settings.maps else answer
+
+
+class Maps(nn.Module):
+    """What depends on conditions and place alone: sum_k a_k(c) M_k, zero in a fresh network.
+
+    A convolution sees the same everywhere, so with few steps it does not learn where in a head
+    ventricles grow with age. The maps M_k are weights, one number per voxel of the latent; a_k is
+    linear in the vector that `Denoiser.condition` returns.
+
+    Args:
+        count: of maps.
+        embedding: length of that vector.
+        latent_shape: (C, d, h, w).
+    """
+
+    def __init__(self, count: int, embedding: int, latent_shape: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        # Not so large that the first steps jump, not so small that they lead nowhere.
+        self.fields = nn.Parameter(0.1 * randn(count, *latent_shape))
+        self.weigh = zero_module(nn.Linear(embedding, count))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return (B, C, d, h, w) for embeddings (B, width)."""
+        return einsum("bk,kcdhw->bcdhw", self.weigh(embedding), self.fields)
 
 
 def fold(z: Tensor, patch: int) -> Tensor:
