@@ -61,6 +61,9 @@ def missing() -> str:
     configured = ETC / "slurm.conf"
     if configured.exists() and not configured.read_text().startswith(MARK):
         return f"this machine has a SLURM of its own ({configured})"
+    running = subprocess.run(["pgrep", "-x", "slurmctld"], capture_output=True, text=True).stdout
+    if running:  # it has the port, and would answer in the new one's stead
+        return f"another slurmctld runs here: kill {running.split()[0]}"
     return ""
 
 

@@ -19,7 +19,7 @@ PHANTOM = {"name": "A", "people": 1, "modalities": {"T1w": 1.0}, "voxel_mm": [1.
 NEW = "another_value"
 OTHER = {"training": "published", "zscore-volume": "none", "fail": "skip"}
 OTHER |= {"scale": "centred", "mean": "sample", "zscore-dataset": "none"}
-PUBLISHED = ("med-ddpm", "wdm", "ha-gan")
+PUBLISHED = {"ldm", "med-ddpm", "wdm", "ha-gan", "maisi-mr-brain"}
 REFERENCES = {"real-train", "reconstructed", "mean", "noise"}
 DDPM = {"ddpm-cosine-l1", "ddpm-cosine-l2", "ddpm-scaled-linear-l2"}
 Path = tuple[str | int, ...]
@@ -109,7 +109,7 @@ USED = {  # rows that a table is made of; of the others, all
     "table6": {
         "compressor": {"wf-sa-vae", "maisi-vae"},
         "denoiser": {"wfdm", "maisi"},
-        "generator": {"wfdm", "maisi"},
+        "generator": {"wfdm", "maisi", *PUBLISHED},
     },
     "table7": {
         "compressor": {"wf-sa-vae"},

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import median_abs_deviation
 
@@ -14,7 +13,7 @@ from wfdm.data.sessions import sessions_of
 from wfdm.errors import UserError
 from wfdm.preprocess.quality.numbers import collect, flag, robust_z
 from wfdm.preprocess.quality.page import page
-from wfdm.preprocess.quality.volumes_table import enforce, gather
+from wfdm.preprocess.quality.volumes_table import contents_of, enforce, gather
 
 
 def row(subject: str, dataset: str = "A") -> dict[str, str]:
@@ -108,30 +107,31 @@ def test_the_page_links_pictures_and_logs_and_escapes_text(study):
 
 def test_gather_leaves_failed_sessions_out(study):
     rows, root = study
-    assert list(gather(rows, records(rows, root))["scan_id"]) == sorted(
+    contents = contents_of(rows, records(rows, root))
+    assert list(gather(rows, contents)["scan_id"]) == sorted(
         scan["scan_id"] for scan in rows if scan["subject"] != "7"
     )
     with pytest.raises(UserError, match="A/sub-99: not preprocessed"):
-        gather([*rows, row("99")], records(rows, root))
+        contents_of([*rows, row("99")], records(rows, root))
 
 
-TABLE = pd.DataFrame(
-    {"session": [f"A/sub-{n}" for n in range(20)], "status": ["failed"] + ["ok"] * 19}
-)
+CONTENTS = {f"A/sub-{n}": {"results": {} if n else {"failed": "cut short"}} for n in range(20)}
 
 
 def test_policy_fail_stops_and_says_what_to_do():
-    with pytest.raises(UserError, match=r"1 of 20 sessions failed: A/sub-0; see q\.html") as error:
-        enforce(TABLE, QualitySettings(policy="fail"), "q.html")
+    with pytest.raises(
+        UserError, match=r"1 of 20 sessions failed: A/sub-0; see q\.html \(ask"
+    ) as error:
+        enforce(CONTENTS, QualitySettings(policy="fail"), "q.html")
     assert "\n" not in str(error.value)
 
 
 def test_policy_skip_goes_on_up_to_its_ceiling():
-    told = enforce(TABLE, QualitySettings(policy="skip", ceiling=0.05), "q.html")
+    told = enforce(CONTENTS, QualitySettings(policy="skip", ceiling=0.05), "q.html")
     assert "A/sub-0" in told and "goes on" in told
     with pytest.raises(UserError, match=r"5\.0%, more than quality\.ceiling \(4\.0%\)"):
-        enforce(TABLE, QualitySettings(policy="skip", ceiling=0.04), "q.html")
-    assert enforce(TABLE[1:], QualitySettings(), "q.html") == ""
+        enforce(CONTENTS, QualitySettings(policy="skip", ceiling=0.04), "q.html")
+    assert enforce({"A/sub-1": CONTENTS["A/sub-1"]}, QualitySettings(), "q.html") == ""
 
 
 def test_exclusions_name_scans_or_sessions(tmp_path):
@@ -172,10 +172,11 @@ def test_a_scan_that_failed_alone_is_told_and_left_out(study):
     assert set(table["session"][:2]) == {"A/sub-2", "A/sub-7"}
     html = page(table, root / "quality.html", "study", 3.5, "x.tsv")
     assert "Left out: sub-2, T2w: a slab" in html
-    kept = list(gather([*rows, second], found)["scan_id"])
+    contents = contents_of([*rows, second], found)
+    kept = list(gather([*rows, second], contents)["scan_id"])
     assert "A/sub-2_T1w" in kept and "A/sub-2_T2w" not in kept
     with pytest.raises(
         UserError, match="1 of 12 sessions failed: A/sub-7; 1 scans failed alone: A"
     ):
-        enforce(table, QualitySettings(policy="fail"), "q.html")
-    assert "A/sub-2_T2w" in enforce(table, QualitySettings(policy="skip", ceiling=0.5), "q.html")
+        enforce(contents, QualitySettings(policy="fail"), "q.html")
+    assert "A/sub-2_T2w" in enforce(contents, QualitySettings(policy="skip", ceiling=0.5), "q.html")

@@ -337,9 +337,10 @@ def test_references_stand_last_and_rows_of_table_5_alone():
     study = study_with(generators={"theirs": {"kind": "folder", "table": "x.tsv"}})
     ddpm = ["ddpm-cosine-l1", "ddpm-cosine-l2", "ddpm-scaled-linear-l2"]
     references = ["real-train", "reconstructed", "mean", "noise"]
-    assert list(study.generators) == ["wfdm", "maisi", *ddpm, *references, "theirs"]
-    assert rows.table4(study) == ["wfdm", "maisi", "theirs", *references]
-    assert rows.table2(study) == ["wfdm", "maisi", "theirs"]
+    models = ["wfdm", "maisi", "ldm", "med-ddpm", "wdm", "ha-gan", "maisi-mr-brain"]
+    assert list(study.generators) == [*models, *ddpm, *references, "theirs"]
+    assert rows.table4(study) == [*models, "theirs", *references]
+    assert rows.table2(study) == [*models, "theirs"]
     rest = {name: name for name in (*ddpm, *references)}
     assert rows.table5(study) == {"rflow-l2": "wfdm"} | rest
 

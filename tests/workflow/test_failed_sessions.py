@@ -34,7 +34,10 @@ def test_a_failed_session_is_listed_and_the_policy_decides(lab, tmp_path):
     target = str(workflow.results / "preprocessed/volumes.tsv")
     printed = workflow.run(target, code=1)
     assert "1 of 2 sessions failed: LAB/sub-cut" in printed
-    page = (workflow.results / "preprocessed/quality.html").read_text()
+    asked = workflow.results / "preprocessed/quality.html"
+    assert f"see {asked} (ask Snakemake for it)" in printed
+    assert planned(workflow.run(str(asked))) == {"quality": 1}
+    page = asked.read_text()
     assert page.index("LAB/sub-cut: failed") < page.index("LAB/sub-good")
     assert "cut short" in page
     log = workflow.results / "logs/preprocess/LAB/sub-cut/anat/sub-cut.log"

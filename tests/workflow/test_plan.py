@@ -92,7 +92,7 @@ def table_4(shards: int) -> dict[str, int]:
     """The jobs of table 4 on scans that are listed."""
     return {
         # Assets: the atlas, its head, and the weights of two feature networks.
-        **{"asset": 4, "split": 1, "preprocess": shards, "quality": 1, "volumes": 1},
+        **{"asset": 4, "split": 1, "preprocess": shards, "volumes": 1},
         # WFDM and, for MAISI's weights are not placed, the VAE-GAN in its stead; and references.
         **{"train_compressor": 2, "encode": 2 * shards, "latents": 2, "train_denoiser": 2},
         **{"sample": 6 * shards, "samples": 6, "mean_volumes": 1, "features": 7 * shards},

@@ -90,6 +90,13 @@ def models_of(wildcards):
     return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
 
 
+def published_weights(wildcards):
+    """Return the weights of a published system, its network's first, and masks; of ours nothing."""
+    if not isinstance(study.generators[wildcards.generator], PublishedSystem):
+        return []
+    return [source_of(wildcards), *models_of(wildcards)]
+
+
 def code_of_made(stage, wildcards):
     """Return the code that a generator's volumes depend on, in a stage that makes them."""
     row = study.generators[wildcards.generator]

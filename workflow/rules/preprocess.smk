@@ -80,10 +80,6 @@ rule volumes:
         scans=results("data/scans.tsv"),
         exclusions=exclusion_file,
         sessions=every_shard("preprocessed", ".tsv"),
-        # For a person who has to decide; of sessions and exclusions the files above tell enough,
-        # and another flag redoes nothing.
-        page=ancient(results("preprocessed/quality.html")),
-        table=ancient(results("preprocessed/quality.tsv")),
     output:
         volumes=results("preprocessed/volumes.tsv"),
     log:
@@ -102,4 +98,4 @@ rule volumes:
         "Gather the preprocessed volumes"
     shell:
         "wfdm volumes --settings {params.settings:q} --scans {input.scans:q} {params.sessions} "
-        "--page {input.page:q} --out {output.volumes:q} 2>&1 | tee {log:q}"
+        "--out {output.volumes:q} 2>&1 | tee {log:q}"

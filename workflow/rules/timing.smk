@@ -1,5 +1,5 @@
-# Tables 6 and 7: how long generators take. A time does not depend on what a model learned, so new
-# weights of the same sizes measure nothing again; settings and code do.
+# Tables 6 and 7: how long generators take. A time does not depend on what a model learned, so the
+# study's own are timed with random weights of their sizes, and no training has to end before.
 
 TIMES = {
     name: results(f"evaluation/timing/{name}.json") for name in rows_of.table6(study)
@@ -17,8 +17,7 @@ localrules:
 
 rule timing:
     input:
-        source=ancient(source_of),
-        models=ancient(models_of),
+        weights=published_weights,
     output:
         times=results("evaluation/timing/{generator}.json"),
     log:
@@ -32,12 +31,13 @@ rule timing:
         gpu=1,
     params:
         settings=lambda wildcards: settings_of("benchmark", **parts_of(wildcards)),
+        source=lambda _, input: option("source", input.weights[:1]),
         code=lambda wildcards: code_of_made("benchmark", wildcards),
     message:
         "Time {wildcards.generator}"
     shell:
         "WFDM_GPUS={resources.gpu} wfdm benchmark --settings {params.settings:q} "
-        "--source {input.source:q} --threads {threads} "
+        "{params.source} --threads {threads} "
         "--out {output.times:q} 2>&1 | tee {log:q}"
 
 

@@ -3,8 +3,7 @@
 When all sessions are done, it is decided here whether a study with failed sessions goes on.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from wfdm.config.reads import reads
 from wfdm.log import log
@@ -19,21 +18,21 @@ def run(
     settings: Any,
     scans: Scans,
     sessions: SessionTables,
-    page: Annotated[Path, "The quality page; its table lies beside it."],
     out: Out,
 ) -> None:
     """Write the table of volumes."""
     from wfdm.data.exclusions import obey
     from wfdm.data.session_shards import records
     from wfdm.data.table import read_table, rows_of, write_table
-    from wfdm.preprocess.quality.volumes_table import enforce, gather
+    from wfdm.preprocess.quality.volumes_table import contents_of, enforce, gather
 
     rows = obey(rows_of(read_table(scans)), settings.exclusions)
-    if told := enforce(read_table(page.with_suffix(".tsv")), settings, page):
-        log.warning(f"wfdm: {told}")
     found = records(sessions)
+    contents = contents_of(rows, found)
+    if told := enforce(contents, settings, out.with_name("quality.html")):
+        log.warning(f"wfdm: {told}")
     inputs = [scans, *sessions, *found.values(), *present(settings.exclusions)]
     with recorded("volumes", out, settings, inputs):
-        table = gather(rows, found)
+        table = gather(rows, contents)
         write_table(table, out)
     log.info(f"{len(table)} volumes of {len(found)} sessions")
