@@ -57,18 +57,29 @@ def test_a_fresh_denoiser_says_nothing() -> None:
         assert not denoiser(torch.randn(2, *LATENT), TIMES, conditions()).any()
 
 
-def test_maps_are_weighed_by_time_and_conditions():
-    """A network whose blocks all answer zero is its maps alone: sum_k a_k(t, c) M_k."""
-    settings = SMALL.model_copy(update={"maps": 3})
-    denoiser = Denoiser(settings, LATENT, load_schema()).eval()
+def test_a_map_is_added_as_often_as_what_is_recorded_says():
+    """A network whose blocks all answer zero is its maps alone: at first sum_f v_f M_mf."""
+    settings, schema = SMALL.model_copy(update={"maps": True}), load_schema()
+    denoiser = Denoiser(settings, LATENT, schema).eval()
     z, told = torch.randn(2, *LATENT), conditions()
+    numbers = [field.name for field in schema.fields if field.kind == "numeric"]
+    coded = {field.name: field for field in schema.fields if field.kind != "numeric"}
+    places = dict(zip(numbers, range(len(numbers)), strict=True))
+    for name, field in coded.items():
+        places |= {f"{name} {value}": len(places) + n for n, value in enumerate(field.values)}
+    age = told.values[0, schema.names.index("age")]
     with torch.no_grad():
         assert not denoiser(z, TIMES, told).any()
-        torch.nn.init.normal_(denoiser.maps.weigh.weight)
-        weights = denoiser.maps.weigh(denoiser.condition(TIMES, told))
-        wanted = torch.tensordot(weights, denoiser.maps.fields, 1)
-        torch.testing.assert_close(denoiser(z, TIMES, told), wanted)
-        assert not torch.allclose(weights[0], weights[1])
+        torch.nn.init.normal_(denoiser.maps.maps)
+        assert denoiser.maps.maps.shape == (4, len(places), *LATENT)
+        for answer, maps in zip(denoiser(z, TIMES, told), denoiser.maps.maps, strict=False):
+            wanted = age * maps[places["age"]] + maps[places["sex female"]]
+            torch.testing.assert_close(answer, wanted + maps[places["tumor no"]])
+        untold = replace(told, mask=torch.zeros_like(told.mask))
+        assert not denoiser(z, TIMES, untold).any(), "what is not recorded has no effect"
+        torch.nn.init.normal_(denoiser.maps.gain.weight)
+        now, later = (denoiser(z, torch.full((2,), t), told) for t in (0.2, 0.8))
+        assert not torch.allclose(now, later)
 
 
 @pytest.mark.parametrize("width", [256, 128])

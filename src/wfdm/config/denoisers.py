@@ -34,11 +34,11 @@ class UNetSettings(Section):
         description="our choice: cubes of so many voxels a side are folded into channels, which "
         "spares a CPU the thin layers at full size; 1, as the authors': none are",
     )
-    maps: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="our choice: learned maps of the latent, weighed by time and conditions and "
-        "added to the answer; without them a convolution learns only slowly where in a head age "
-        "and sex matter; 0, as published: none",
+    maps: bool = Field(
+        False,
+        description="our choice: a learned map of the latent for each contrast and each number "
+        "or category of the metadata, weighed by its value and added to the answer; without them a "
+        "convolution learns only slowly where in a head age matters; false, as published: none",
     )
     norm_groups: Positive = Field(32, description="authors' code")
     metadata_width: Positive = Field(

@@ -146,12 +146,13 @@ def diffusion(module: Denoiser, system: System, latent: Shape) -> tuple[Boxes, A
     made = _shapes(module, lambda: module(torch.zeros(1, *latent), time, conditions))
     network = system.network
     blocks, last = f"{network.res_blocks} ResBlocks", len(network.channels) - 1
-    width = module.condition(time, conditions).shape[1]
     boxes = {
         "v": Box("volume v", (1, *system.shape), (0, 2), "data"),
         "z0": Box("encoder (A),\nscaled: z0", latent, (0, 1), "latent"),
         "zt": Box("z_t: z0 and noise\n(sampling: noise)", latent, (1, 1), "latent"),
-        "meta": Box(f"time, modality,\n{fields} fields, mask:\ninto every block", (width,), (1, 0)),
+        "meta": Box(
+            f"time, modality,\n{fields} fields, mask:\ninto every block", (module.width,), (1, 0)
+        ),
     }
     levels = [
         *((f"down {n + 1}", n, f"down_blocks.{n}.resnets.0") for n in range(last + 1)),

@@ -11,7 +11,8 @@ from monai.networks.nets.diffusion_model_unet import (
     get_up_block,
     zero_module,
 )
-from torch import Tensor, cat, einsum, nn, randn
+from torch import Tensor, cat, einsum, nn, zeros
+from torch.nn.functional import one_hot
 
 from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import Schema
@@ -43,7 +44,7 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         first, width = settings.channels[0], 4 * settings.channels[0]
-        self.settings = settings
+        self.settings, self.width = settings, 2 * width
         # 2.5.5, time and target modality: two embeddings of one width, added.
         self.time_embed = nn.Sequential(nn.Linear(first, width), nn.SiLU(), nn.Linear(width, width))
         self.modality_embedding = nn.Embedding(len(MODALITIES), width)
@@ -66,15 +67,22 @@ class Denoiser(nn.Module):
             zero_module(convolution(first, folded)),
         )
         if settings.maps:
-            self.maps = Maps(settings.maps, 2 * width, latent_shape)
+            self.maps = Maps(schema, width, latent_shape)
         quicken(self)
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
-        """Return the vector injected into every block, (B, 8 * channels[0]) (paper, 2.5.5)."""
+        """Return the vector injected into every block, (B, 8 * channels[0]) (paper, 2.5.5).
+
+        With `maps`, what weighs them comes after it.
+        """
         sinusoids = get_timestep_embedding(TIME_SCALE * t, self.settings.channels[0])
-        embedded = self.time_embed(sinusoids) + self.modality_embedding(conditions.modality)
+        time = self.time_embed(sinusoids)
+        embedded = time + self.modality_embedding(conditions.modality)
         coded = self.metadata_encoder(conditions.values, conditions.mask)
-        return cat([embedded, self.metadata_projection(coded)], dim=1)
+        parts = [embedded, self.metadata_projection(coded)]
+        if self.settings.maps:
+            parts.append(self.maps.weights(time, conditions))
+        return cat(parts, dim=1)
 
     def forward(
         self,
@@ -100,6 +108,7 @@ class Denoiser(nn.Module):
         residuals: tuple[list[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Return the answer to z, given what `condition` returns for its time and conditions."""
+        embedding, weights = embedding.tensor_split([self.width], dim=1)
         h = self.conv_in(fold(z, self.settings.patch))
         skips = [h]
         for block in self.down_blocks:
@@ -114,31 +123,44 @@ class Denoiser(nn.Module):
             h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=embedding)
             del skips[-used:]
         answer = unfold(self.out(h), self.settings.patch)
-        return answer + self.maps(embedding) if self.settings.maps else answer
+        return answer + self.maps(weights) if self.settings.maps else answer
 
 
 class Maps(nn.Module):
-    """What depends on conditions and place alone: sum_k a_k(c) M_k, zero in a fresh network.
+    """Maps of the latent for contrast m, weighed by the metadata: sum_f g_f(t) v_f M_mf.
 
-    A convolution sees the same everywhere, so with few steps it does not learn where in a head
-    ventricles grow with age. The maps M_k are weights, one number per voxel of the latent; a_k is
-    linear in the vector that `Denoiser.condition` returns.
+    A convolution sees the same everywhere, so in a few hundred steps it does not learn where in a
+    head ventricles grow with age. The maps are weights, zero in a fresh network. v_f is a number's
+    z-score, or 1 for the category that is recorded and 0 for all others; nothing recorded weighs
+    nothing. The gain g_f is linear in the embedded time and 1 in a fresh network.
 
     Args:
-        count: of maps.
-        embedding: length of that vector.
+        schema: the metadata fields.
+        width: of the embedded time.
         latent_shape: (C, d, h, w).
     """
 
-    def __init__(self, count: int, embedding: int, latent_shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, schema: Schema, width: int, latent_shape: tuple[int, int, int, int]) -> None:
         super().__init__()
-        # Not so large that the first steps jump, not so small that they lead nowhere.
-        self.fields = nn.Parameter(0.1 * randn(count, *latent_shape))
-        self.weigh = zero_module(nn.Linear(embedding, count))
+        self.numeric = [i for i, field in enumerate(schema.fields) if not field.classes]
+        self.coded = [(i, field.classes) for i, field in enumerate(schema.fields) if field.classes]
+        count = len(self.numeric) + sum(classes - 1 for _, classes in self.coded)
+        self.maps = nn.Parameter(zeros(len(MODALITIES), count, *latent_shape))
+        self.gain = zero_module(nn.Linear(width, count))
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return (B, C, d, h, w) for embeddings (B, width)."""
-        return einsum("bk,kcdhw->bcdhw", self.weigh(embedding), self.fields)
+    def weights(self, time: Tensor, conditions: Conditions) -> Tensor:
+        """Return what weighs each contrast's maps, (B, contrasts * maps), for embedded times."""
+        values = conditions.values * conditions.mask
+        codes = values.long()
+        parts = [values[:, self.numeric]]
+        parts += [one_hot(codes[:, i], classes)[:, 1:] for i, classes in self.coded]
+        told = (1 + self.gain(time)) * cat(parts, dim=1)
+        chosen = one_hot(conditions.modality, len(MODALITIES)).to(told.dtype)
+        return einsum("bm,bf->bmf", chosen, told).flatten(1)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """Return (B, C, d, h, w) for what `weights` returned."""
+        return einsum("bk,kcdhw->bcdhw", weights, self.maps.flatten(0, 1))
 
 
 def fold(z: Tensor, patch: int) -> Tensor:
