@@ -199,7 +199,10 @@ SETTINGS = {  # these are told
         {"quality": {"policy": "skip"}},
         {"volumes": 1, **AFTER_VOLUMES},
     ),
-    "clipping of volumes": ({"volume": {"percentiles": [1, 99]}}, AFTER_VOLUMES),
+    "clipping of volumes": (
+        {"volume": {"percentiles": [1, 99]}},
+        {**AFTER_VOLUMES, **TIMED},  # it reads how volumes are made, which a size is part of
+    ),
     "size of volumes": (
         {"volume": {"shape": [64, 80, 80]}},
         {"figure1": 1, **AFTER_VOLUMES, **TIMED},

@@ -191,7 +191,7 @@ def test_what_comes_out_as_it_was_redoes_nothing(finished, tmp_path):
     os.utime(tmp_path / f"data/LAB/sub-{LAB[0]}/anat/sub-{LAB[0]}_T1w.nii.gz")
     before = records(workflow)
     printed = workflow.run(VOLUMES)
-    assert planned(printed) == {"preprocess": 1, **GATHERED}
+    assert planned(printed) == {"preprocess": 1, "volumes": 1}
     assert not redone(workflow, before)
     assert workflow.plan() == {}, "its table holds the same bytes"
 
@@ -206,7 +206,7 @@ def test_what_comes_out_as_it_was_redoes_nothing(finished, tmp_path):
     kept, made = weights.read_bytes(), state.stat().st_mtime_ns
     os.utime(tmp_path / f"data/LAB/sub-{LAB[1]}/anat/sub-{LAB[1]}_T1w.nii.gz")
     printed = workflow.run(str(weights.relative_to(workflow.folder)))
-    assert planned(printed) == {"preprocess": 1, **GATHERED, "train_compressor": 1}
+    assert planned(printed) == {"preprocess": 1, "volumes": 1, "train_compressor": 1}
     assert weights.read_bytes() == kept and state.stat().st_mtime_ns == made
 
 
@@ -280,7 +280,8 @@ def test_killed_in_every_long_stage_ends_in_the_same_files(finished, tmp_path):
         if stage.startswith("train"):
             log = workflow.results / "logs" / stage.replace("-", "_") / f"{folder.name}.log"
             assert "continuing after step" in log.read_text()
-    assert workflow.plan() == {}, "so every table and figure is what it was"
+    # The quality page lay in a folder that is removed above; every table and figure is what it was.
+    assert workflow.plan() == {"quality": 1}
 
 
 def made(folder: Path) -> list[Path]:

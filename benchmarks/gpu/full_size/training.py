@@ -89,7 +89,7 @@ def compressor_rows(sizes: Sizes) -> list[Row]:
         Row(
             f"stage A step, batch {batch}" + (", checkpointing" if checkpointing else ""),
             12.0,
-            partial(_compressor, sizes, batch, checkpointing),
+            partial(compressor_step, sizes, batch, checkpointing),
             told | {"batch": batch, "checkpointing": checkpointing},
         )
         for batch, checkpointing in ((2, False), (2, True), (1, False), (1, True))
@@ -112,7 +112,10 @@ def _denoiser(
     return _steps(DenoiserStep(sizes), items, precision, sizes, allowed)
 
 
-def _compressor(sizes: Sizes, batch: int, checkpointing: bool, allowed: float) -> dict[str, Any]:
+def compressor_step(
+    sizes: Sizes, batch: int, checkpointing: bool, allowed: float
+) -> dict[str, Any]:
+    """Time stage A's steps on a batch of crops, for at most so many seconds."""
     torch.manual_seed(SEED)
     settings = sizes.stage_a.model_copy(update={"checkpointing": checkpointing})
     items = {"volume": torch.rand(batch, 1, *settings.crop)}
