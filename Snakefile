@@ -1,8 +1,19 @@
 """The study: configuration in, stages, targets. What each stage does is in `src/wfdm`."""
 
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+# Before the configuration is read: elsewhere there is none, and every message would mislead.
+if not Path(workflow.basedir).samefile("."):
+    raise WorkflowError(
+        f"Start Snakemake in {workflow.basedir}, without --directory: the configuration and the "
+        "published tables are read from there. Where results go says 'results: /a/folder' in a "
+        "configuration."
+    )
 
 
 configfile: "config/config.yaml"

@@ -1,6 +1,8 @@
 """Plans: what would run, and the one line that a user reads when nothing can."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -64,6 +66,26 @@ def test_what_cannot_work_is_refused_at_once(checkout, text, named):
     (checkout.folder / "wrong.yaml").write_text(text)
     study = Workflow(checkout.folder, [*checkout.configs, "wrong.yaml"])
     one_line(study.run("--dry-run", "all", code=1), named)
+
+
+@pytest.mark.parametrize("elsewhere", ["snakefile", "directory"])
+def test_a_start_from_elsewhere_says_where_to_start(checkout, tmp_path, elsewhere):
+    there = checkout.folder.resolve()
+    begun, given = {
+        "snakefile": (tmp_path, ["--snakefile", str(there / "Snakefile")]),
+        "directory": (there, ["--directory", str(tmp_path)]),
+    }[elsewhere]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", *given]
+    done = subprocess.run(
+        [*command, "--configfile", str(there / "config/demo.yaml")],
+        cwd=begun,
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert f"Start Snakemake in {there}," in one_line(done.stdout + done.stderr, "--directory")
+    assert [path for path in tmp_path.rglob("*") if path.suffix in (".yaml", ".tsv")] == []
 
 
 DEMO = {

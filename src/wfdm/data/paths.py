@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SPACE = "SRI24"  # of preprocessed volumes, and so of synthetic ones
+REFERENCE = "SRI-24 T1 on the BraTS grid"  # what that space is, as sidecars tell it
 
 
 def label(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from wfdm.atomic import alone, write_text
 from wfdm.data.metadata import canonical, load_schema
-from wfdm.data.paths import sidecar_path
+from wfdm.data.paths import REFERENCE, sidecar_path
 from wfdm.data.volumes import write_nifti
 from wfdm.generators.protocol import Generator, Request, Sample
 from wfdm.log import progress
@@ -84,6 +84,8 @@ def sidecar(request: Request, made_by: Mapping[str, Any], code: str) -> dict[str
         "Conditions": conditions,
         "SampleName": request.name,
         **made_by,
+        # BIDS asks for it where the name says a space; finished volumes of others say none.
+        **({"SpatialReference": REFERENCE} if "Space" in made_by else {}),
         "CodeSHA256": code,
     }
 

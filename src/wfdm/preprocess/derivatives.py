@@ -10,7 +10,7 @@ from typing import Any
 from wfdm.atomic import write_text
 from wfdm.config.cohort import Modality
 from wfdm.config.preprocess import PreprocessSettings
-from wfdm.data.paths import SPACE, sidecar_path, volume_name
+from wfdm.data.paths import REFERENCE, SPACE, sidecar_path, volume_name
 from wfdm.preprocess.entry import ROUTES
 from wfdm.preprocess.registration import Rigid
 
@@ -105,7 +105,7 @@ def volume_sidecar(
     content = {
         "Description": "On the SRI-24 grid, intensities in [0, 1]",
         "RawSources": [source],
-        "SpatialReference": "SRI-24 T1 on the BraTS grid",
+        "SpatialReference": REFERENCE,
         "Resolution": f"{settings.spacing:g} mm isotropic",
         "DeliveredState": result.state,
         "SkullStripped": route.extract or route.stripped,
@@ -134,7 +134,7 @@ def mask_sidecar(
     return {
         "Type": "Brain",
         "RawSources": [source],
-        "SpatialReference": "SRI-24 T1 on the BraTS grid",
+        "SpatialReference": REFERENCE,
         "Resolution": f"{settings.spacing:g} mm isotropic",
         "DeliveredState": result.state,
         "BrainExtraction": made,

@@ -116,10 +116,10 @@ def _real(
 ) -> list[tuple[str, str, str]]:
     """Return scan_id, modality and path of one shard of the training scans that were drawn."""
     from wfdm.generators.references import draw_real
-    from wfdm.stages.selection import of_shard, split_volumes
+    from wfdm.stages.selection import of_shard, split_volumes, test_scans
 
     table = split_volumes(volumes, splits)
-    wanted = Counter(table.loc[table["split"] == "test", "modality"])
+    wanted = Counter(test_scans(table, splits)["modality"])
     training = table[table["split"] == "train"]
     drawn = draw_real(training, wanted, settings.seed, settings.generator)
     mine = of_shard(drawn, shard, shards)
@@ -150,6 +150,7 @@ def _requests(
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, rows_of, with_split
     from wfdm.generators.protocol import Request
+    from wfdm.stages.selection import test_scans
 
     if settings.made.kind == "folder":
         return {_path_of_finished(out, each): each for each in generator.requests()}
@@ -159,7 +160,7 @@ def _requests(
     word = WORDS.get(settings.made.kind, "synthetic")
     joined = with_split(real, read_splits(splits))
     found = {}
-    for row in rows_of(joined[joined["split"] == "test"]):
+    for row in rows_of(test_scans(joined, splits)):
         if row["modality"] in generator.modalities:
             where, prefix = key_of(row)
             path = out / where / volume_name(prefix, row["modality"], SPACE, word)

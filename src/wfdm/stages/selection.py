@@ -33,10 +33,22 @@ def test_volumes(volumes: Path, splits: Path, shard: int, shards: int) -> pd.Dat
     Raises:
         UserError: the study has no test scan at all.
     """
-    table = split_volumes(volumes, splits)
+    return of_shard(test_scans(split_volumes(volumes, splits), splits), shard, shards)
+
+
+def test_scans(table: pd.DataFrame, splits: Path) -> pd.DataFrame:
+    """Return the rows of a table that are of the test split.
+
+    Args:
+        table: with column split.
+        splits: where the split is from, for the message.
+
+    Raises:
+        UserError: there is none.
+    """
     test = table[table["split"] == "test"]
     if test.empty:
         raise UserError(
             f"{splits}: there is no test scan; add people, or change the split's shares"
         )
-    return of_shard(test, shard, shards)
+    return test

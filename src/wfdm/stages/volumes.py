@@ -3,6 +3,7 @@
 When all sessions are done, it is decided here whether a study with failed sessions goes on.
 """
 
+from pathlib import Path
 from typing import Any
 
 from wfdm.config.reads import reads
@@ -20,7 +21,8 @@ def run(
     sessions: SessionTables,
     out: Out,
 ) -> None:
-    """Write the table of volumes."""
+    """Write the table of volumes, and what makes each dataset one of BIDS derivatives."""
+    from wfdm.data.bids_dataset import describe
     from wfdm.data.exclusions import obey
     from wfdm.data.session_shards import records
     from wfdm.data.table import read_table, rows_of, write_table
@@ -32,7 +34,9 @@ def run(
     if told := enforce(contents, settings, out.with_name("quality.html")):
         log.warning(f"wfdm: {told}")
     inputs = [scans, *sessions, *found.values(), *present(settings.exclusions)]
-    with recorded("volumes", out, settings, inputs):
+    with recorded("volumes", out, settings, inputs) as record:
         table = gather(rows, contents)
+        described = describe(out.parent, map(Path, table["path"]), "preprocessed")
         write_table(table, out)
+        record.outputs = [out, *described]
     log.info(f"{len(table)} volumes of {len(found)} sessions")

@@ -12,7 +12,7 @@ def read_measured(path: Path | str, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV of metrics; only a truly empty cell is missing ("inf" is a number, "NA" a text).
 
     Raises:
-        UserError: the file cannot be read, or lacks one of `columns`.
+        UserError: the file cannot be read, lacks one of `columns`, or has no row.
     """
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
@@ -21,4 +21,6 @@ def read_measured(path: Path | str, columns: Sequence[str]) -> pd.DataFrame:
     lacking = [name for name in columns if name not in table]
     if lacking:
         raise UserError(f"{path}: has no column '{lacking[0]}'; is it a file of this evaluation?")
+    if table.empty:
+        raise UserError(f"{path}: there is no test scan in it; evaluate again with test scans")
     return table
