@@ -219,13 +219,13 @@ def _timing(study: Study, r: Rates) -> Need:
 def wanting(found: list[Need], declared: dict[str, dict[str, int]]) -> list[str]:
     """Return a line for each rule that declares too little, and for each that nobody counted.
 
-    A comparison with what was not measured (NaN) is never true.
+    What was not measured (NaN) is never little enough.
     """
     told = [f"{rule}: no rate" for rule in declared.keys() - {need.rule for need in found} - FREE]
     for need in found:
         asked = declared[need.rule]
         for name, much in (("runtime", need.minutes), ("mem_mb", need.mb)):
-            if SAFETY * much > asked[name]:
+            if not SAFETY * much <= asked[name]:
                 told.append(f"{need.rule}: {name} {asked[name]}, needs {SAFETY} x {much:.0f}")
         if bool(need.gpu) != bool(asked["gpu"]):
             told.append(f"{need.rule}: gpu {asked['gpu']}, works {need.gpu} s an item there")

@@ -139,7 +139,7 @@ def data_rates(folder: Path, out: Path) -> Iterator[Rate]:
     page = out / "quality.html"
     command = stage("quality", *sessions, "--logs", out / "logs", "--out", page)
     yield Rate("quality", "cohort", 1, command, before=partial(_every_record, out, many))
-    command = stage("volumes", *sessions, "--page", page, "--out", out / "volumes.tsv")
+    command = stage("volumes", *sessions, "--out", out / "volumes.tsv")
     yield Rate("volumes", "cohort", 1, command)
     volumes = ("--volumes", folder / "volumes-1.tsv")
     yield of_shards("image-hash", "scan", out / "hashes", ".npy", *volumes)
