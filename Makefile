@@ -14,7 +14,7 @@ ifneq ($(shell command -v flock),)
   DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
 endif
 
-.PHONY: help demo report test cluster lint audit format document clean
+.PHONY: help demo report test cluster drill lint audit format document clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -34,6 +34,9 @@ test: .venv/dev ## all tests
 
 cluster: .venv/dev ## the tests on a SLURM of one node that they start, the whole tiny study among them
 	$(BIN)/python -m pytest tests/cluster -m 'long or not long'
+
+drill: .venv/dev ## kill each stage of the tiny study before and after each file it finishes
+	$(BIN)/python -m pytest tests/workflow/test_renames.py -m long
 
 lint: .venv/dev ## formatting, rules, types; tells of vulnerable packages
 	$(BIN)/ruff check .

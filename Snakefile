@@ -40,7 +40,10 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    plan.mark_root(study)
+    try:
+        plan.mark_root(study)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 localrules:

@@ -19,96 +19,15 @@ import pandas as pd
 import pytest
 
 from tests.workflow.conftest import Workflow
-from tests.workflow.zygote import Zygote
+from tests.workflow.drill import Drill, drilled
 from wfdm.atomic import alone
 from wfdm.data.shards import shard_of
-
-LATER = ("asset", "all", "tables", "figures", "snapshot")
-TIMED = (".prov.json", "quality.html", "state.safetensors")  # tell times, or how far a job had come
-
-
-class Drill:
-    """A finished study whose results lie on a disk of their own, and its jobs."""
-
-    def __init__(self, workflow: Workflow, mounted: bool) -> None:
-        self.workflow, self.mounted = workflow, mounted
-        self.zygote = Zygote(workflow.folder, workflow.environment)
-        jobs = workflow.jobs()
-        self.jobs = {rule: found[0] for rule, found in jobs.items() if rule not in LATER}
-        (self.jobs["train_compressor"],) = (
-            job for job in jobs["train_compressor"] if "wf-sa-vae" in job[1][0].parts
-        )
-
-    def run(self, rule: str) -> tuple[int, str]:
-        """Run the first job of a rule."""
-        return self.zygote.run(self.jobs[rule][0])
-
-    def refused(self, rule: str) -> str:
-        """Run a job that must fail, and return its one line."""
-        code, told = self.run(rule)
-        assert code == 1, f"{rule}: {told}"
-        lines = [line for line in told.replace("\r", "\n").splitlines() if line.strip()]
-        said = [line for line in lines if "steps/s" not in line]  # the denoiser is called wfdm too
-        assert said[-1].startswith("wfdm: ") and "Traceback" not in told, f"{rule}: {told}"
-        assert sum(line.startswith("wfdm: ") for line in said) == 1, f"{rule}: {told}"
-        return said[-1]
-
-    def again(self, rule: str) -> None:
-        """Run a job that must succeed."""
-        code, told = self.run(rule)
-        assert code == 0, f"{rule}: {told}"
-
-    def made(self, rule: str) -> dict[Path, bytes]:
-        """What a job made: its outputs, or all that lies in their folder, without the times."""
-        outputs = self.jobs[rule][1]
-        if rule in ("train_compressor", "train_denoiser", "sample"):
-            outputs = [path for path in outputs[0].parent.rglob("*") if path.is_file()]
-        kept = [path for path in outputs if path.exists() and "tensorboard" not in path.parts]
-        return {path: path.read_bytes() for path in kept if not path.name.endswith(TIMED)}
-
-    def remove(self, rule: str) -> None:
-        """Remove what a job made, as Snakemake does, and one of the things it works through."""
-        for path in self.jobs[rule][1]:
-            path.unlink(missing_ok=True)
-        folder = self.jobs[rule][1][0].parent
-        if rule.startswith("train"):
-            shutil.rmtree(folder)
-        if rule in ("phantom", "preprocess", "sample"):
-            next(iter(sorted(folder.rglob("*.nii.gz")))).unlink()
-
-    @contextlib.contextmanager
-    def read_only(self) -> Iterator[None]:
-        """Mount the disk so that nothing can be written."""
-        mount(self.workflow.results.parent, "remount,ro")
-        try:
-            yield
-        finally:
-            mount(self.workflow.results.parent, "remount,rw")
-
-
-def mount(folder: Path, options: str) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def drill(finished, tmp_path_factory) -> Iterator[Drill]:
-    folder = tmp_path_factory.mktemp("drill")
-    workflow = finished.twin(folder)
-    disk, aside = folder / "results", folder / "aside"
-    disk.rename(aside)
-    disk.mkdir()
-    mounted = True
-    try:
-        mount(disk, "rw")
-    except (OSError, subprocess.CalledProcessError):
-        mounted = False
-    shutil.copytree(aside, disk, symlinks=True, dirs_exist_ok=True)
-    made = Drill(workflow, mounted)
-    yield made
-    made.zygote.close()
-    if mounted:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with drilled(finished, tmp_path_factory.mktemp("drill")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -125,6 +44,50 @@ def test_a_read_only_disk_is_one_line_and_changes_nothing(disk):
             told = disk.refused(rule)
         assert os.strerror(errno.EROFS) in told, f"{rule}: {told}"
         assert disk.made(rule) == wanted, rule
+
+
+def told_by(printed: str, fault: int) -> set[str]:
+    """The lines about a fault of the machine in what Snakemake printed, of a job or its own."""
+    assert "Traceback" not in printed, printed[-6000:]
+    lines = {line.strip().removeprefix("wfdm: ") for line in printed.splitlines()}
+    return {line for line in lines if line.startswith(f"{os.strerror(fault)}: ")}
+
+
+def test_a_disk_that_fills_up_in_a_training_is_one_line_and_room_mends_it(disk):
+    """By Snakemake, whose logs lie on the full disk too."""
+    workflow, rule = disk.workflow, "train_compressor"
+    wanted, folder = disk.made(rule), disk.jobs[rule][1][0].parent
+    state = folder / "last" / "state.safetensors"
+    target = os.path.relpath(folder / "model.safetensors", workflow.folder)
+    room = state.stat().st_size * 3 // 2  # for one state, but not for the next one beside it
+    disk.remove(rule)
+    disk.size(shutil.disk_usage(folder.parent).used + room)
+    (line,) = told_by(workflow.run(target, code=1), errno.ENOSPC)
+    assert str(folder.relative_to(workflow.folder)) in line and "free space and run again" in line
+    assert state.exists() and not (folder / "model.safetensors").exists(), "not in the middle"
+    disk.size("50%")
+    workflow.run(target)
+    assert "continuing after step" in (workflow.results / f"logs/{rule}/wf-sa-vae.log").read_text()
+    assert disk.made(rule) == wanted
+
+
+def test_a_run_on_a_read_only_disk_is_told_so_and_changes_nothing(disk):
+    workflow = disk.workflow
+    path, wanted = disk.jobs["coverage"][1][0], disk.made("coverage")
+    target = os.path.relpath(path, workflow.folder)
+    with disk.read_only():
+        printed = workflow.run(target, "--forcerun", "coverage", code=1)
+    assert "Write-protected output files for rule coverage" in printed and target in printed
+    assert disk.made("coverage") == wanted
+
+    workflow.run(target)  # marks the folder, which has moved, as a results root
+    path.unlink()  # so that Snakemake cannot see it beforehand
+    with disk.read_only():
+        (line,) = told_by(workflow.run(target, code=1), errno.EROFS)
+    root = os.path.relpath(workflow.results, workflow.folder)
+    assert root in line and "mount it for writing" in line
+    workflow.run(target)
+    assert disk.made("coverage") == wanted
 
 
 def test_one_output_is_made_by_one_process_at_a_time(drill):

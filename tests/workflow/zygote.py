@@ -43,7 +43,8 @@ class Zygote:
 
 
 def child(arguments: list[str], told: int) -> None:
-    """Run the command in this process, which ends with it."""
+    """Run the command in this process, which ends with it; what it starts is in its group."""
+    os.setpgid(0, 0)
     for stream in (1, 2):
         os.dup2(told, stream)
     sys.argv = ["wfdm", *arguments]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import tempfile
 from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wfdm.errors import UserError, fault_of_machine
 from wfdm.provenance.fingerprints import fingerprint
 
 if TYPE_CHECKING:
@@ -37,11 +39,24 @@ def code_of(stage: str, *implementations: str) -> str:
 
 
 def mark_root(study: Study) -> None:
-    """Write the study's configuration into its results root, by which audits know the root."""
+    """Write the study's configuration into its results root, by which audits know the root.
+
+    Raises:
+        UserError: the disk is full or read-only, or this user may not write there.
+    """
     from wfdm.config.document import whole_yaml
     from wfdm.provenance.roots import mark
 
-    mark(Path(study.results), whole_yaml(study), study.model_dump(mode="json"))
+    root = Path(study.results)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass  # it may be marked already; what Snakemake itself cannot write is a stack of lines
+        mark(root, whole_yaml(study), study.model_dump(mode="json"))
+    except OSError as error:
+        if told := fault_of_machine(error):
+            raise UserError(told) from None
+        raise
 
 
 def placed(study: Study) -> tuple[Mapping[str, CompressorSettings], dict[str, str]]:
