@@ -90,7 +90,8 @@ def figure1(system: System, stem: Path | str, dpi: int) -> tuple[Path, Path]:
         latent = upper[0]["z"].shape
         assert latent is not None
         _check_levels(system.network, latent)
-        denoiser = Denoiser(system.network, latent, load_schema())
+        channels, depth, height, width = latent
+        denoiser = Denoiser(system.network, (channels, depth, height, width), load_schema())
         lower = diffusion(denoiser, system, latent)
     with mpl.rc_context(STYLE):
         columns = 1 + max(box.place[0] for panel in (upper, lower) for box in panel[0].values())
