@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -121,6 +123,21 @@ def test_samples_are_labelled_synthetic(finished):
         sidecar = json.loads(volume.with_name(volume.name.replace(".nii.gz", ".json")).read_text())
         assert sidecar["Synthetic"] is True
         assert np.isfinite(nib.load(volume).get_fdata()).all()
+
+
+@pytest.mark.parametrize("root", ["preprocessed", "samples/wfdm"])
+def test_outputs_are_bids_derivatives(made, root):
+    pytest.importorskip("bids_validator_deno")
+    datasets = [path.parent for path in (made.results / root).glob("*/dataset_description.json")]
+    assert datasets
+    for dataset in datasets:
+        command = [sys.executable, "-m", "bids_validator_deno", str(dataset), "--format", "json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        issues = json.loads(done.stdout)["issues"]["issues"]
+        assert [each for each in issues if each["severity"] == "error"] == []
+        assert done.returncode == 0
+        told = json.loads((dataset / "dataset_description.json").read_text())
+        assert told["DatasetType"] == "derivative"
 
 
 def test_sample_on_request(finished, tmp_path):
