@@ -131,7 +131,8 @@ def test_outputs_are_bids_derivatives(made, root):
     datasets = [path.parent for path in (made.results / root).glob("*/dataset_description.json")]
     assert datasets
     for dataset in datasets:
-        command = [sys.executable, "-m", "bids_validator_deno", str(dataset), "--format", "json"]
+        program = Path(sys.executable).with_name("bids-validator-deno")
+        command = [program, dataset, "--format", "json"]
         done = subprocess.run(command, capture_output=True, text=True)
         issues = json.loads(done.stdout)["issues"]["issues"]
         assert [each for each in issues if each["severity"] == "error"] == []
