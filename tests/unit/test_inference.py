@@ -35,11 +35,12 @@ LEVERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def models():
-    """A denoiser and a compressor with random weights, none of them zero."""
+@pytest.fixture(scope="module", params=[False, True], ids=["published", "maps"])
+def models(request):
+    """A denoiser, without and with maps, and a compressor with random weights, none of them zero."""
     torch.manual_seed(3)
-    made = folder.build(NETWORK, SPACE.shape), registry.build(VAE)
+    network = NETWORK.model_copy(update={"maps": request.param})
+    made = folder.build(network, SPACE.shape), registry.build(VAE)
     for model in made:
         model.eval().requires_grad_(False)
         for weight in model.parameters():
