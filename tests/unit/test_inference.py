@@ -37,7 +37,7 @@ LEVERS = {
 
 @pytest.fixture(scope="module", params=[False, True], ids=["published", "maps"])
 def models(request):
-    """A denoiser, without and with maps, and a compressor with random weights, none of them zero."""
+    """A denoiser, published or with maps, and a compressor: random weights, none of them zero."""
     torch.manual_seed(3)
     network = NETWORK.model_copy(update={"maps": request.param})
     made = folder.build(network, SPACE.shape), registry.build(VAE)

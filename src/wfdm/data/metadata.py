@@ -59,6 +59,16 @@ class Schema:
         """Field names in order."""
         return tuple(field.name for field in self.fields)
 
+    @property
+    def numeric(self) -> list[int]:
+        """Places of the numbers among the fields."""
+        return [i for i, field in enumerate(self.fields) if field.kind == "numeric"]
+
+    @property
+    def coded(self) -> list[int]:
+        """Places of the categories and yes/no fields: of all that have integer identifiers."""
+        return [i for i, field in enumerate(self.fields) if field.kind != "numeric"]
+
 
 Statistics = Mapping[str, tuple[float, float]]
 

@@ -24,9 +24,7 @@ class MetadataEncoder(nn.Module):
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
-        kinds = [field.kind for field in schema.fields]
-        self.numeric = [i for i, kind in enumerate(kinds) if kind == "numeric"]
-        self.coded = [i for i, kind in enumerate(kinds) if kind != "numeric"]
+        self.numeric, self.coded = schema.numeric, schema.coded
         fields = [schema.fields[i] for i in self.coded]
         self.embeddings = nn.ModuleList(nn.Embedding(f.classes, f.embedding) for f in fields)
         raw = len(self.numeric) + sum(f.embedding for f in fields) + len(schema.fields)

@@ -142,8 +142,8 @@ class Maps(nn.Module):
 
     def __init__(self, schema: Schema, width: int, latent_shape: tuple[int, int, int, int]) -> None:
         super().__init__()
-        self.numeric = [i for i, field in enumerate(schema.fields) if not field.classes]
-        self.coded = [(i, field.classes) for i, field in enumerate(schema.fields) if field.classes]
+        self.numeric = schema.numeric
+        self.coded = [(i, schema.fields[i].classes) for i in schema.coded]
         count = len(self.numeric) + sum(classes - 1 for _, classes in self.coded)
         self.maps = nn.Parameter(zeros(len(MODALITIES), count, *latent_shape))
         self.gain = zero_module(nn.Linear(width, count))
