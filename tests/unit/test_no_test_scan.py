@@ -111,7 +111,5 @@ def test_synthesis_without_real_features_is_refused(folder, monkeypatch, capfd):
     given = ["--real", "real.safetensors", "--synthetic", "real.safetensors", "--pairs", "p.csv"]
     (folder / "p.csv").write_text("first,second,modality,MS-SSIM\n")
     code, told = run(monkeypatch, capfd, "synthesis", *given, "--out", "out/s.csv")
-    assert code == 1 and told == [
-        "wfdm: real.safetensors: there is no volume to extract features from"
-    ]
+    assert code == 1 and told == [f"wfdm: {NO_VOLUME}"]
     assert not written(folder)

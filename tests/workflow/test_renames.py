@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.workflow.drill import Drill, drilled
+from tests.workflow.drill import TIMED, Drill, drilled
 from tests.workflow.killer.sitecustomize import kind
 from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.records import SUFFIX
 
 KILLER = Path(__file__).with_name("killer")
-# What tells times (of pages: the quality of sessions, and the overview), or how far a job had come.
-TIMES = (SUFFIX, "quality.html", "overview.html", "state.safetensors")
+TIMES = (*TIMED, "overview.html")  # this page tells run times
 GROWING = ("compressors", "denoisers")  # a training's folder: each check writes its files anew
 
 
