@@ -131,6 +131,18 @@ class Recorder(torch.nn.Module):
         return z * self.weight
 
 
+def test_a_step_works_where_its_batch_is(latents: Path) -> None:
+    """The meta device stands for a GPU: whatever stays on the CPU cannot be added to it."""
+    cache = Latents(latents)
+    standard = Standard.of("centred", Moments.read(latents), cache.space.scale)
+    objective = StageB(training_task(), cache, standard, cohort(), STATISTICS)
+    model = objective.modules["model"].to("meta")
+    run = SimpleNamespace(modules={"model": model}, update=lambda *given: False)
+    batch = {key: value[None].to("meta") for key, value in objective.data.scans.item(0).items()}
+    losses = objective.step(run, batch, None)  # type: ignore[arg-type]
+    assert losses["loss"].device.type == "meta"
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_dropout_hides_all_metadata_of_a_share_of_items(dropout: float, latents: Path) -> None:
     """Every scan of the cohort tells its age, so that none at all means hidden."""

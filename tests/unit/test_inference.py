@@ -35,7 +35,7 @@ LEVERS = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["published", "maps"])
+@pytest.fixture(scope="module", params=[[], ["age", "sex"]], ids=["published", "maps"])
 def models(request):
     """A denoiser, published or with maps, and a compressor: random weights, none of them zero."""
     torch.manual_seed(3)

@@ -59,14 +59,11 @@ def test_a_fresh_denoiser_says_nothing() -> None:
 
 def test_a_map_is_added_as_often_as_what_is_recorded_says():
     """A network whose blocks all answer zero is its maps alone: at first sum_f v_f M_mf."""
-    settings, schema = SMALL.model_copy(update={"maps": True}), load_schema()
+    settings, schema = SMALL.model_copy(update={"maps": ["sex", "age", "tumor"]}), load_schema()
     denoiser = Denoiser(settings, LATENT, schema).eval()
     z, told = torch.randn(2, *LATENT), conditions()
-    numbers = [field.name for field in schema.fields if field.kind == "numeric"]
-    coded = {field.name: field for field in schema.fields if field.kind != "numeric"}
-    places = dict(zip(numbers, range(len(numbers)), strict=True))
-    for name, field in coded.items():
-        places |= {f"{name} {value}": len(places) + n for n, value in enumerate(field.values)}
+    places = {"age": 0, "sex other": 1, "sex female": 2, "sex male": 3, "tumor no": 4}
+    places |= {"tumor yes": 5}
     age = told.values[0, schema.names.index("age")]
     with torch.no_grad():
         assert not denoiser(z, TIMES, told).any()

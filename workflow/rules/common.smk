@@ -27,7 +27,7 @@ gc.set_threshold(100_000, 50, 100)
 try:
     for path in workflow.configfiles + workflow.overwrite_configfiles:
         files.read_yaml(path)  # refuses a key given twice, which YAML itself does not
-    study = files.parse(Study, config, "configuration")
+    study = plan.checked(files.parse(Study, config, "configuration"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

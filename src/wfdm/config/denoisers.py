@@ -34,11 +34,11 @@ class UNetSettings(Section):
         description="our choice: cubes of so many voxels a side are folded into channels, which "
         "spares a CPU the thin layers at full size; 1, as the authors': none are",
     )
-    maps: bool = Field(
-        False,
-        description="our choice: a learned map of the latent for each contrast and each number "
-        "or category of the metadata, weighed by its value and added to the answer; without them a "
-        "convolution learns only slowly where in a head age matters; false, as published: none",
+    maps: list[str] = Field(
+        [],
+        description="our choice: metadata fields with learned maps of the latent, one for each "
+        "contrast and number or category, weighed by its value and added to the answer; without "
+        "them a convolution learns only slowly where in a head age matters; as published: none",
     )
     norm_groups: Positive = Field(32, description="authors' code")
     metadata_width: Positive = Field(

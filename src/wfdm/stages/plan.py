@@ -38,6 +38,21 @@ def code_of(stage: str, *implementations: str) -> str:
     return fingerprint(f"wfdm.stages.{stage}", *implementations)
 
 
+def checked(study: Study) -> Study:
+    """Return the study; raise UserError for maps of a metadata field that there is not."""
+    from wfdm.data.metadata import load_schema
+
+    for name, row in study.denoisers.items():
+        known = load_schema().names if row.network.maps else ()
+        for field in row.network.maps:
+            if field not in known:
+                raise UserError(
+                    f"configuration: 'denoisers.{name}.network.maps': no metadata field '{field}'; "
+                    f"there is {', '.join(known)}"
+                )
+    return study
+
+
 def mark_root(study: Study) -> None:
     """Write the study's configuration into its results root, by which audits know the root.
 

@@ -183,6 +183,7 @@ class StageB:
         if dropout := self.task.training.conditioning_dropout:
             kept = torch.rand(len(noise), device=device, generator=generator) >= dropout
             told = replace(told, mask=told.mask * kept[:, None])
+        self.standard = self.standard.to(noise.device)
         loss = self._loss(run.modules["model"], batch["z"], uniform, noise, told)
         if run.update("model", loss, self.task.training.gradient_clip):
             decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
@@ -211,6 +212,7 @@ class StageB:
         noise = torch.randn(batch["z"].shape, generator=torch_generator(seed))
         uniform = torch.tensor([(index + 0.5) / self.validation_size])
         batch, uniform, noise = run.fabric.to_device((batch, uniform, noise))
+        self.standard = self.standard.to(noise.device)
         model = self.modules["ema"]
         z, told = batch["z"], Conditions.from_dict(batch)
         name = self.judged.modalities[index]

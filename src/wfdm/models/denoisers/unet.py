@@ -1,5 +1,6 @@
 """The conditional 3D U-Net of stage B (paper, 2.5.4-2.5.5), built from MONAI's blocks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from einops import rearrange
@@ -67,7 +68,7 @@ class Denoiser(nn.Module):
             zero_module(convolution(first, folded)),
         )
         if settings.maps:
-            self.maps = Maps(schema, width, latent_shape)
+            self.maps = Maps(schema, settings.maps, width, latent_shape)
         quicken(self)
 
     def condition(self, t: Tensor, conditions: Conditions) -> Tensor:
@@ -136,14 +137,22 @@ class Maps(nn.Module):
 
     Args:
         schema: the metadata fields.
+        names: of those that have maps.
         width: of the embedded time.
         latent_shape: (C, d, h, w).
     """
 
-    def __init__(self, schema: Schema, width: int, latent_shape: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        names: Sequence[str],
+        width: int,
+        latent_shape: tuple[int, int, int, int],
+    ) -> None:
         super().__init__()
-        self.numeric = schema.numeric
-        self.coded = [(i, schema.fields[i].classes) for i in schema.coded]
+        chosen = [schema.names.index(name) for name in names]
+        self.numeric = [i for i in chosen if i in schema.numeric]
+        self.coded = [(i, schema.fields[i].classes) for i in chosen if i in schema.coded]
         count = len(self.numeric) + sum(classes - 1 for _, classes in self.coded)
         self.maps = nn.Parameter(zeros(len(MODALITIES), count, *latent_shape))
         self.gain = zero_module(nn.Linear(width, count))
