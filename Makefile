@@ -14,7 +14,7 @@ ifneq ($(shell command -v flock),)
   DEMO := mkdir -p .snakemake && flock .snakemake/demo.lock $(DEMO) --nolock
 endif
 
-.PHONY: help demo report test cluster drill lint audit format document clean
+.PHONY: help demo open report test cluster drill lint audit format document clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -24,6 +24,10 @@ demo: .venv/demo ## the whole study, small: phantom heads to tables and figures 
 	$(DEMO) all
 	@echo "Tables:  results/demo/tables"
 	@echo "Figures: results/demo/figures"
+
+open: .venv/demo ## the open study, real brains: minutes of training on a GPU, a night on a CPU
+	$(BIN)/snakemake --configfile config/open.yaml --cores $(CORES) all
+	@echo "Tables:  results/open/tables"
 
 report: demo ## the demo's report, one HTML file, after the demo itself
 	$(DEMO) all --report results/demo/report.html

@@ -17,6 +17,12 @@ settings.load_profile("any machine")
 torch.set_num_threads(1)  # several tests run side by side
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process make the tiny study first, and the other test what needs none meanwhile."""
+    order = ("test_audit_drill.py", "tests/oracles/", "tests/unit/", "tests/cluster/", "")
+    items.sort(key=lambda item: next(i for i, part in enumerate(order) if part in str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def atlas() -> dict[str, Path]:
     """The SRI-24 assets, retrieved once into the checkout's assets folder.
