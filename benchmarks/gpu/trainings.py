@@ -41,7 +41,9 @@ def commands(configfiles: list[str], targets: list[str]) -> list[list[str]]:
     """Return the arguments of `wfdm` for each training that the targets need, as Snakemake says."""
     asked = ["snakemake", "--dry-run", "--printshellcmds", "--cores", "4", "--configfile"]
     asked += [*configfiles, "--", *targets]
-    said = subprocess.run(asked, check=True, capture_output=True, text=True)
+    said = subprocess.run(asked, capture_output=True, text=True)
+    if said.returncode:
+        raise SystemExit((said.stdout + said.stderr)[-2000:])
     found = []
     for line in (said.stdout + said.stderr).splitlines():
         if not line.startswith("Shell command:") or " wfdm train-" not in line:
