@@ -25,7 +25,7 @@ demo: .venv/demo ## the whole study, small: phantom heads to tables and figures 
 	@echo "Tables:  results/demo/tables"
 	@echo "Figures: results/demo/figures"
 
-open: .venv/demo ## the open study, real brains: minutes of training on a GPU, a night on a CPU
+open: .venv/demo ## the open study, real brains: its trainings want a GPU (docs/open-study.md)
 	$(BIN)/snakemake --configfile config/open.yaml --cores $(CORES) all
 	@echo "Tables:  results/open/tables"
 

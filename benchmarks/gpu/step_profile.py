@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.full_size.sizes import study
 from wfdm.generators.inference import _Graph
-from wfdm.models.denoisers import folder as denoisers
+from wfdm.generators.latent_diffusion import PUBLISHED, untrained
 from wfdm.models.denoisers.conditions import Conditions
 
 REPEATS, KERNELS = 20, 14
@@ -38,12 +38,8 @@ def milliseconds(step: Callable[[], object]) -> float:
 def main() -> None:
     """Measure and print."""
     sizes = study()
-    torch.manual_seed(0)
-    denoiser = denoisers.build(sizes.denoiser.network, tuple(sizes.latent)).eval()
-    for weight in denoiser.requires_grad_(False).parameters():
-        if weight.dim() > 1 and not weight.any():
-            torch.nn.init.kaiming_uniform_(weight, 5**0.5)
-    denoiser.cuda()
+    parts = (sizes.denoiser.network, sizes.denoiser.process, sizes.wavelet, sizes.volume)
+    denoiser = untrained("wfdm", PUBLISHED, *parts).denoiser
     z = torch.randn(1, *sizes.latent, device="cuda")
     told = denoiser.condition(z.new_full((1,), 0.5), Conditions.of(["T1w"], [{}], None).to("cuda"))
     for layout in (torch.contiguous_format, torch.channels_last_3d):

@@ -8,8 +8,8 @@
 read into one folder: standardised volumes as the trainings' own cache holds them, or latents. So
 nothing is lost, and the records of what comes back name the inputs that lie here. `run` tries all
 commands side by side for a few steps, chooses one number of steps for all that fits the seconds
-(the configuration has to say the same afterwards), and trains. `back` puts weights, histories,
-records and logs in their places.
+(and of those before the discriminator; the configuration has to say the same afterwards), and
+trains. `back` puts weights, histories, records and logs in their places.
 """
 
 import argparse
@@ -166,24 +166,23 @@ def _start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def _changed(words: list[str], steps: int, out: Path | None = None) -> list[str]:
-    """Return a command that trains for so many steps."""
+    """Return a command that trains for so many steps; as a trial, where it has an `out`."""
     settings = json.loads(_value(words, "--settings"))
     training = settings["training"]
     training["steps"] = steps
+    share = ADVERSARIAL if out is None else 0  # a trial is of the dearer part of the training
     if "adversarial" in training:
-        training["adversarial"]["warmup_steps"] = round(ADVERSARIAL * steps)
+        training["adversarial"]["warmup_steps"] = round(share * steps)
     if out is not None:
         training["validate_every"] = steps
-        if "adversarial" in training:
-            training["adversarial"]["warmup_steps"] = 0  # the dearer part of the training
         words = _given(words, "--out", str(out / "model.safetensors"))
     return _given(words, "--settings", json.dumps(settings))
 
 
-def run(folder: Path, seconds: float, steps: int | None, out: Path) -> None:
+def run(packed: Path, seconds: float, steps: int | None, out: Path) -> None:
     """Unpack, choose the number of steps unless it is given, train, and pack what came out."""
     began = time.monotonic()
-    chosen = unpack(folder)
+    chosen = unpack(packed)
     print(f"unpacked after {time.monotonic() - began:.0f} s", flush=True)
     if steps is None:
         steps = _steps(chosen, seconds - (time.monotonic() - began))
@@ -221,8 +220,8 @@ def _steps(chosen: list[list[str]], seconds: float) -> int:
     ]
     rates = [round(1 / result["seconds_per_step"], 2) for result in each]
     taken = time.monotonic() - began
-    slowest = sum(result["seconds_per_step"] for result in each) / len(each)
-    steps = int((seconds - taken - 15) / slowest) // ROUND * ROUND
+    mean = sum(result["seconds_per_step"] for result in each) / len(each)
+    steps = int((seconds - taken - 15) / mean) // ROUND * ROUND
     print(f"tried for {taken:.0f} s: {rates} steps/s side by side; {steps} steps", flush=True)
     return max(ROUND, steps)
 

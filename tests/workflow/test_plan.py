@@ -55,6 +55,7 @@ def test_the_study_without_data_says_what_to_place_where(checkout):
         ("volume: {shap: [1]}", "unknown key 'volume.shap'"),
         ("seed: 1\nstudy: x\nseed: 2", "wrong.yaml, line 3: 'seed' is given twice; keep one"),
         ("generators: {wfdm: {denoiser: nope}}", "generators.wfdm.denoiser: there is no 'nope'"),
+        ("denoisers: {wfdm: {network: {maps: [aeg]}}}", "no metadata field 'aeg'; there is age"),
         ("figures: {generator: nope}", "figures.generator: there is no 'nope'"),
         (
             "compressors: {dwt-1: {label: Twice}, dwt-2: {label: Twice}}",

@@ -43,13 +43,12 @@ def checked(study: Study) -> Study:
     from wfdm.data.metadata import load_schema
 
     for name, row in study.denoisers.items():
-        known = load_schema().names if row.network.maps else ()
-        for field in row.network.maps:
-            if field not in known:
-                raise UserError(
-                    f"configuration: 'denoisers.{name}.network.maps': no metadata field '{field}'; "
-                    f"there is {', '.join(known)}"
-                )
+        maps = row.network.maps
+        if maps and (unknown := [each for each in maps if each not in load_schema().names]):
+            raise UserError(
+                f"configuration: 'denoisers.{name}.network.maps': no metadata field "
+                f"'{unknown[0]}'; there is {', '.join(load_schema().names)}"
+            )
     return study
 
 
