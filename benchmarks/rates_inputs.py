@@ -23,7 +23,7 @@ from wfdm.data.grid import sri24_grid
 from wfdm.data.shards import shard_path
 from wfdm.data.table import columns, write_csv, write_scans, write_table
 from wfdm.data.volumes import load_standardised, read_image, write_nifti
-from wfdm.evaluation.diversity import pairs_of
+from wfdm.evaluation.pairs import pairs_of
 from wfdm.evaluation.reconstruction import METRICS
 from wfdm.models.compressors.registry import build, save
 from wfdm.models.features.lpips import Lpips

@@ -19,10 +19,11 @@ from wfdm.data.mean_volumes import mean_volumes, read_intensities
 from wfdm.data.table import write_csv
 from wfdm.data.volumes import UNIT
 from wfdm.errors import UserError
-from wfdm.evaluation import diversity
+from wfdm.evaluation import diversity, extraction
 from wfdm.evaluation import features as feature_files
+from wfdm.evaluation import pairs as sample_pairs
 from wfdm.evaluation.distribution import distances, pooled
-from wfdm.evaluation.diversity import draw_pairs, pairs_of
+from wfdm.evaluation.pairs import draw_pairs, pairs_of
 from wfdm.evaluation.reconstruction import compare
 from wfdm.evaluation.synthesis import COLUMNS, synthesis_metrics
 from wfdm.seeds import generator_for
@@ -108,7 +109,7 @@ def scored(folder, samples, most, shards=1, seed=1, generator="wfdm"):
     parts = [folder / f"pairs-{shard}-of-{shards}.csv" for shard in range(shards)]
     pairs = pairs_of(samples, most, seed, generator)
     for shard, part in enumerate(parts):
-        mine = diversity.of_shard(pairs, shard, shards)
+        mine = sample_pairs.of_shard(pairs, shard, shards)
         write_csv(diversity.score_pairs(mine, samples, SETTINGS, part, "x"), part)
     return parts
 
@@ -122,15 +123,15 @@ def test_self_similarity_is_the_mean_over_all_pairs_when_few(tmp_path):
             for a, b in itertools.combinations(arrays, 2)
         ]
     )
-    scores = diversity.read_scores(scored(tmp_path, volumes, 5000))
-    value, pairs = diversity.self_similarity(scores, "T1w")
+    scores = sample_pairs.read_scores(scored(tmp_path, volumes, 5000))
+    value, pairs = sample_pairs.self_similarity(scores, "T1w")
     assert pairs == 3
     assert value == pytest.approx(expected, abs=1e-6)
-    value, pairs = diversity.self_similarity(scores, "T2w")
+    value, pairs = sample_pairs.self_similarity(scores, "T2w")
     assert math.isnan(value) and pairs == 0
 
     twice = volumes[:2].assign(path=volumes.loc[0, "path"])
-    (score,) = diversity.read_scores(scored(tmp_path, twice, 10))["MS-SSIM"]
+    (score,) = sample_pairs.read_scores(scored(tmp_path, twice, 10))["MS-SSIM"]
     assert score == pytest.approx(1, abs=1e-5)
 
 
@@ -142,35 +143,35 @@ def test_shards_of_pairs_are_the_pairs_in_their_order(n, most, shards):
     drawn = draw_pairs(n, most, generator_for(1, "diversity", "wfdm", "T2w")) if n > 1 else []
     named = [(names[first], names[second]) for first, second in drawn]
     assert list(zip(pairs["first"], pairs["second"], strict=True)) == named
-    parts = [diversity.of_shard(pairs, shard, shards) for shard in range(shards)]
+    parts = [sample_pairs.of_shard(pairs, shard, shards) for shard in range(shards)]
     assert pd.concat(parts).equals(pairs)
     assert max(map(len, parts)) <= -(-len(pairs) // shards)
     with pytest.raises(UserError, match=f"shard {shards}: there are {shards}"):
-        diversity.of_shard(pairs, shards, shards)
+        sample_pairs.of_shard(pairs, shards, shards)
 
 
 def test_scores_in_shards_are_the_scores_of_all_to_the_last_bit(tmp_path):
     samples = write_volumes(tmp_path / "v", ["T1w"] * 3 + ["T2w"] * 2 + ["FLAIR"])
-    whole = diversity.read_scores(scored(tmp_path, samples, 2))
-    parts = diversity.read_scores(scored(tmp_path, samples, 2, shards=4))  # one of them is empty
+    whole = sample_pairs.read_scores(scored(tmp_path, samples, 2))
+    parts = sample_pairs.read_scores(scored(tmp_path, samples, 2, shards=4))  # one of them is empty
     assert list(whole["modality"]) == ["T1w"] * 2 + ["T2w"]
     assert parts.equals(whole)
     (tmp_path / "other.csv").write_text("modality,first\n")
     with pytest.raises(UserError, match=r"other\.csv: cannot be read as scores of pairs"):
-        diversity.read_scores([tmp_path / "other.csv"])
+        sample_pairs.read_scores([tmp_path / "other.csv"])
 
 
 def test_zscore_is_unbiased_over_the_whole_volume():
     volume = torch.rand(1, 1, 6, 7, 8)
     expected = (volume.numpy() - volume.numpy().mean()) / volume.numpy().std(ddof=1)
     np.testing.assert_allclose(
-        feature_files.mapped(volume, "zscore-volume").numpy(), expected, atol=1e-5
+        extraction.mapped(volume, "zscore-volume").numpy(), expected, atol=1e-5
     )
-    by_training = feature_files.mapped(volume, "zscore-dataset", (0.25, 0.5))
+    by_training = extraction.mapped(volume, "zscore-dataset", (0.25, 0.5))
     np.testing.assert_allclose(by_training.numpy(), (volume.numpy() - 0.25) / 0.5, atol=1e-6)
-    assert torch.equal(feature_files.mapped(volume, "none"), volume)
+    assert torch.equal(extraction.mapped(volume, "none"), volume)
     with pytest.raises(UserError, match="constant"):
-        feature_files.mapped(torch.ones(1, 1, 4, 4, 4), "zscore-volume")
+        extraction.mapped(torch.ones(1, 1, 4, 4, 4), "zscore-volume")
 
 
 def test_intensities_of_the_training_scans_are_over_all_their_voxels(tmp_path):
@@ -218,7 +219,7 @@ def extract(volumes, out, **changes):
     if not means.exists():
         mean_volumes(volumes, SETTINGS, means)
     arguments = {"network": NETWORK, "weights": None, "intensities": BOTH, "means": means} | changes
-    return feature_files.extract(volumes, settings=SETTINGS, out=out, identity="x", **arguments)
+    return extraction.extract(volumes, settings=SETTINGS, out=out, identity="x", **arguments)
 
 
 def test_features_depend_on_their_volume_alone_and_survive_the_disk(tmp_path):
@@ -285,7 +286,7 @@ def test_a_generator_is_judged_per_modality_and_for_all(tmp_path):
     mean_volumes(real[:5], SETTINGS, tmp_path / "means.safetensors")
     truth, fake = (extract(rows, tmp_path / "features") for rows in (real, made))
     pairs = scored(tmp_path, made, 2, shards=2)
-    table, scores = judged(tmp_path, truth, fake, pairs), diversity.read_scores(pairs)
+    table, scores = judged(tmp_path, truth, fake, pairs), sample_pairs.read_scores(pairs)
     assert tuple(table.reset_index().columns) == COLUMNS
     assert list(table.index) == ["T1w", "T2w", "FLAIR", "Overall", "All together"]
     assert list(table["n_real"]) == list(table["n_synthetic"]) == [3, 2, 1, 6, 6]

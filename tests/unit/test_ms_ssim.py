@@ -9,7 +9,7 @@ from monai.metrics import regression
 from torch.nn import functional
 
 from wfdm.evaluation import ms_ssim as ours
-from wfdm.evaluation.reconstruction import ms_ssim_kernel
+from wfdm.evaluation.ms_ssim import ms_ssim_kernel
 
 SHAPES = [(48, 48, 48), (64, 80, 64), (96, 112, 81)]
 

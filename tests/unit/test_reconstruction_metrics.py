@@ -14,12 +14,12 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data import mean_volumes
 from wfdm.errors import UserError
 from wfdm.evaluation import floors
+from wfdm.evaluation.ms_ssim import ms_ssim_kernel
 from wfdm.evaluation.reconstruction import (
     COLUMNS,
     LATENT,
     compare,
     evaluate_compressor,
-    ms_ssim_kernel,
 )
 from wfdm.models.compressors import registry
 

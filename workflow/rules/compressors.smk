@@ -63,7 +63,7 @@ rule encode:
         results("logs/encode/{compressor}/{shard}.log"),
     benchmark:
         results("logs/encode/{compressor}/{shard}.benchmark.tsv")
-    threads: 4
+    threads: 1
     resources:
         mem_mb=more(32000),
         runtime=more(240),

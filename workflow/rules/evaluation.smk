@@ -47,7 +47,7 @@ rule floors:
         results("logs/floors/{shard}.log"),
     benchmark:
         results("logs/floors/{shard}.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(16000),
         runtime=more(240),
@@ -79,7 +79,7 @@ rule reconstruction:
         results("logs/reconstruction/{compressor}/{shard}.log"),
     benchmark:
         results("logs/reconstruction/{compressor}/{shard}.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(32000),
         runtime=more(240),
@@ -141,7 +141,7 @@ rule features:
         results("logs/features/{cohort}/{shard}.log"),
     benchmark:
         results("logs/features/{cohort}/{shard}.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(32000),
         runtime=more(240),
@@ -170,7 +170,7 @@ rule diversity:
         results("logs/diversity/{generator}/{shard}.log"),
     benchmark:
         results("logs/diversity/{generator}/{shard}.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(16000),
         runtime=more(240),
@@ -201,7 +201,7 @@ rule synthesis:
         results("logs/synthesis/{generator}.log"),
     benchmark:
         results("logs/synthesis/{generator}.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(16000),
         runtime=more(480),
@@ -219,4 +219,4 @@ rule synthesis:
         "Realism and diversity of {wildcards.generator}"
     shell:
         "wfdm synthesis --settings {params.settings:q} {params.measured} "
-        "--threads {threads} --out {output.metrics:q} 2>&1 | tee {log:q}"
+        "--out {output.metrics:q} 2>&1 | tee {log:q}"

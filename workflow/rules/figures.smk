@@ -49,7 +49,7 @@ rule figure2:
         results("logs/figure2.log"),
     benchmark:
         results("logs/figure2.benchmark.tsv")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=more(32000),
         runtime=more(30),

@@ -61,7 +61,7 @@ rule sample:
         results("logs/sample/{generator}/{shard}.log"),
     benchmark:
         results("logs/sample/{generator}/{shard}.benchmark.tsv")
-    threads: 4
+    threads: 1
     resources:
         mem_mb=more(32000),
         runtime=more(240),

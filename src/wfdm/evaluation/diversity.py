@@ -1,74 +1,19 @@
 """Diversity: MS-SSIM between generated volumes of one modality; lower is more diverse."""
 
-from collections.abc import Sequence
 from functools import lru_cache
-from math import nan
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
-from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import load_scan
-from wfdm.errors import UserError
-from wfdm.evaluation.ms_ssim import Scale, ms_ssim, scales
-from wfdm.evaluation.reconstruction import ms_ssim_kernel
-from wfdm.seeds import generator_for
+from wfdm.evaluation.ms_ssim import Scale, ms_ssim, ms_ssim_kernel, scales
+from wfdm.evaluation.pairs import SCORE
 
-PAIR = ("modality", "first", "second")
-SCORE = "MS-SSIM"
 KEPT = 8
 """volumes kept in memory with their means and variances: at the study's size 94 MB each"""
-
-
-def draw_pairs(n: int, most: int, generator: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw min(`most`, n(n-1)/2) different pairs i < j of n items, in ascending order.
-
-    A pair's number in the order (0,1), (0,2), ..., (1,2), ... is drawn without replacement.
-    """
-    total = n * (n - 1) // 2
-    numbers = np.sort(generator.choice(total, size=min(most, total), replace=False))
-    after = np.cumsum(np.arange(n - 1, 0, -1))  # pairs whose first item is at most i
-    first = np.searchsorted(after, numbers, side="right")
-    second = numbers - after[first] + n
-    return list(zip(first.tolist(), second.tolist(), strict=True))
-
-
-def pairs_of(samples: pd.DataFrame, most: int, seed: int, generator: str) -> pd.DataFrame:
-    """Draw at most `most` pairs of samples of each modality: the same in every shard.
-
-    Args:
-        samples: columns scan_id, modality.
-        most: pairs per modality.
-        seed: the study's.
-        generator: its name; with the seed and the modality it fixes the draw.
-
-    Returns:
-        Columns PAIR, the two scan_ids in ascending order; modality by modality.
-    """
-    rows = []
-    for modality in MODALITIES:
-        names = sorted(samples.loc[samples["modality"] == modality, "scan_id"])
-        if len(names) > 1:
-            drawn = generator_for(seed, "diversity", generator, modality)
-            pairs = draw_pairs(len(names), most, drawn)
-            rows += [(modality, names[first], names[second]) for first, second in pairs]
-    return pd.DataFrame(rows, columns=list(PAIR))
-
-
-def of_shard(pairs: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
-    """Return one shard of the pairs: neighbours, for they share volumes.
-
-    Raises:
-        UserError: there is no such shard.
-    """
-    if not 0 <= shard < shards:
-        raise UserError(f"shard {shard}: there are {shards}, counted from 0")
-    begin, end = (len(pairs) * number // shards for number in (shard, shard + 1))
-    return pairs[begin:end]
 
 
 def score_pairs(
@@ -84,7 +29,7 @@ def score_pairs(
     The paper's MS-SSIM_ff (2.5.7), medmetric's with the window of `ms_ssim_kernel`.
 
     Args:
-        pairs: as `pairs_of` returns, or some of them.
+        pairs: as `pairs.pairs_of` returns, or some of them.
         samples: columns scan_id, path, and what else `load_scan` looks at.
         settings: of the tensor that every model sees.
         out: where the table will go; what a killed run scored is kept beside it.
@@ -108,30 +53,3 @@ def score_pairs(
     names = list(pairs["first"] + "\t" + pairs["second"])
     scores = [found for _, found in each_once(names, score, out, identity, "pairs")]
     return pairs.assign(**{SCORE: scores})
-
-
-def read_scores(parts: Sequence[Path]) -> pd.DataFrame:
-    """Read the shards of `score_pairs` as one table, in their order, every bit of the scores.
-
-    Raises:
-        UserError: a file is no table of pairs.
-    """
-    tables = []
-    for path in parts:
-        try:
-            table = pd.read_csv(
-                path,
-                dtype=dict.fromkeys(PAIR, str),
-                keep_default_na=False,
-                float_precision="round_trip",
-            )
-            tables.append(table[[*PAIR, SCORE]].astype({SCORE: float}))
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read as scores of pairs: {error}") from None
-    return pd.concat(tables, ignore_index=True)
-
-
-def self_similarity(scores: pd.DataFrame, modality: str) -> tuple[float, int]:
-    """Return the mean MS-SSIM over the pairs of a modality and their number; NaN and 0 of none."""
-    found = scores.loc[scores["modality"] == modality, SCORE].to_numpy()
-    return (float(np.mean(found)), len(found)) if len(found) else (nan, 0)

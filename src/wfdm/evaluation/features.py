@@ -1,26 +1,19 @@
-"""Features of volumes: one row per volume, from a fixed network that is named in the file."""
+"""Files of features: one row per volume, and the network and the modality that each is nearest to.
+
+Without torch: what only reads features starts at once.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from wfdm.atomic import atomic_path
-from wfdm.config.features import FeatureSettings
-from wfdm.config.volumes import VolumeSettings
-from wfdm.data.mean_volumes import ALL, read_intensities, read_means, recognise
-from wfdm.data.shards import each_once
-from wfdm.data.table import MODALITIES, rows_of
-from wfdm.data.volumes import load_scan
 from wfdm.errors import UserError, damaged
-from wfdm.models.features import medicalnet
 
 
 @dataclass(frozen=True)
@@ -57,89 +50,6 @@ class Features:
         return found[np.array(self.modalities) == modality].astype(np.float64)
 
 
-def mapped(
-    volume: torch.Tensor, intensity: str, training: tuple[float, float] = (0, 1)
-) -> torch.Tensor:
-    """Map intensities before the network, background included.
-
-    "zscore-volume" subtracts the volume's own mean and divides by its unbiased deviation
-    (medmetric's advice): brightness and contrast are gone. "zscore-dataset" takes mean and
-    deviation of the `training` scans of the modality (authors' code). "none" changes nothing.
-    """
-    if intensity == "none":
-        return volume
-    if intensity == "zscore-dataset":
-        mean, spread = training
-        return (volume - mean) / spread
-    deviation = volume.std()
-    if not deviation > 0:
-        raise UserError("features: a volume is constant, so it has no z-score; look at its file")
-    return (volume - volume.mean()) / deviation
-
-
-def extract(
-    volumes: pd.DataFrame,
-    network: FeatureSettings,
-    weights: Path | None,
-    intensities: Sequence[str],
-    settings: VolumeSettings,
-    means: Path,
-    out: Path,
-    identity: str,
-    device: torch.device | str = "cpu",
-) -> Features:
-    """Extract the features of every volume and write them to `out` (safetensors).
-
-    A row depends on its volume and modality only. A volume that many rows name, as those of the
-    modality's mean do, is looked at once.
-
-    Args:
-        volumes: columns scan_id, modality, path; of samples also range (`load_scan`).
-        network: which network.
-        weights: its verified weights file; None for the declared stand-in.
-        intensities: mappings before the network (`mapped`).
-        settings: of the tensor that every model sees.
-        means: mean training volumes (`mean_volumes`), which tell what a volume is nearest to, and
-            the intensities of the training scans. A modality that these lack is mapped as all are.
-        out: the file; what a killed run extracted is kept beside it.
-        identity: of settings, inputs and code.
-        device: where the network runs.
-    """
-    module, name, digest = medicalnet.build(network, weights)
-    module = module.to(device)
-    scans = {row["scan_id"]: row for row in rows_of(volumes)}
-    classes, training = read_means(means), read_intensities(means)
-
-    @lru_cache(len(MODALITIES))
-    @torch.inference_mode()
-    def look(path: str, modality: str, given: str) -> tuple[list[list[float]], str]:
-        array = load_scan({"path": path, "range": given}, settings)
-        volume = torch.from_numpy(array)[None].to(device)
-        moments = training.get(modality, training[ALL])
-        shown = (mapped(volume, intensity, moments) for intensity in intensities)
-        pooled = [module.pooled(each)[0].float().cpu().tolist() for each in shown]
-        return pooled, recognise(array, classes)
-
-    def row(scan_id: str) -> tuple[list[list[float]], str]:
-        scan = scans[scan_id]
-        return look(scan["path"], scan["modality"], scan.get("range", ""))
-
-    done = [found for _, found in each_once(scans, row, out, identity, "features")]
-    features = Features(
-        values={
-            intensity: np.array([pooled[place] for pooled, _ in done], np.float32)
-            for place, intensity in enumerate(intensities)
-        },
-        scan_ids=tuple(scans),
-        modalities=tuple(row["modality"] for row in scans.values()),
-        nearest=tuple(nearest for _, nearest in done),
-        extractor=name,
-        digest=digest,
-    )
-    write(features, out)
-    return features
-
-
 def write(features: Features, out: Path | str) -> None:
     """Write features to a safetensors file."""
     about = {
@@ -156,7 +66,7 @@ def write(features: Features, out: Path | str) -> None:
 
 
 def read_features(paths: Sequence[Path | str]) -> Features:
-    """Read the files that `extract` wrote, shard by shard, as one in the order of scan_id.
+    """Read the files that `write` wrote, shard by shard, as one in the order of scan_id.
 
     Raises:
         UserError: a file of another program, or of another network than the rest.

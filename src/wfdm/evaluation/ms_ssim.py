@@ -6,12 +6,15 @@ so that a volume passes three banded matrices; and of the five things that are f
 only the product is the pair's: the other four are each volume and its square.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from wfdm.errors import UserError
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """of the scales, from fine to coarse (Wang et al., 2003)"""
@@ -28,6 +31,21 @@ class Scale:
     volume: Tensor
     mean: Tensor
     variance: Tensor
+
+
+def ms_ssim_kernel(shape: Sequence[int]) -> int:
+    """Return the MS-SSIM window for volumes of `shape`: min(11, side // 16), made odd.
+
+    Four halvings must leave at least one window, so the paper's 192 x 224 x 160 gives 9
+    (authors' code). Raises UserError when the shortest side is under 48 voxels.
+    """
+    window = min(11, min(shape) // 16)
+    if window < 3:
+        raise UserError(
+            f"volume.shape: MS-SSIM has five scales and cannot judge {tuple(shape)}; "
+            "make every side at least 48 voxels"
+        )
+    return window - (window + 1) % 2
 
 
 def scales(volume: Tensor, window: int) -> list[Scale]:

@@ -15,7 +15,7 @@ from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
 from wfdm.data.volumes import load_standardised
-from wfdm.errors import UserError
+from wfdm.evaluation.ms_ssim import ms_ssim_kernel
 from wfdm.models.compressors import registry
 from wfdm.models.features import lpips
 
@@ -24,21 +24,6 @@ COLUMNS = ("scan_id", "modality", *METRICS)
 LATENT = ("compression", "channels")
 """columns of a compressor's latent: 1/f per side, and its channels"""
 SSIM_WINDOW = 11
-
-
-def ms_ssim_kernel(shape: Sequence[int]) -> int:
-    """Return the MS-SSIM window for volumes of `shape`: min(11, side // 16), made odd.
-
-    Four halvings must leave at least one window, so the paper's 192 x 224 x 160 gives 9
-    (authors' code). Raises UserError when the shortest side is under 48 voxels.
-    """
-    window = min(11, min(shape) // 16)
-    if window < 3:
-        raise UserError(
-            f"volume.shape: MS-SSIM has five scales and cannot judge {tuple(shape)}; "
-            "make every side at least 48 voxels"
-        )
-    return window - (window + 1) % 2
 
 
 @cache

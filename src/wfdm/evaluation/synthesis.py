@@ -21,8 +21,8 @@ from wfdm.evaluation.comparison import (
     weighted,
 )
 from wfdm.evaluation.distribution import Draws, pooled
-from wfdm.evaluation.diversity import read_scores, self_similarity
 from wfdm.evaluation.features import Features, read_features
+from wfdm.evaluation.pairs import read_scores, self_similarity
 from wfdm.evaluation.resampling import FEWEST_RESAMPLED
 
 COLUMNS = (
@@ -49,7 +49,7 @@ def synthesis_metrics(
     """Judge one generator's samples against the real test scans.
 
     Args:
-        real_features: of the test scans, the shards of `features.extract`.
+        real_features: of the test scans, the shards of `extraction.extract`.
         synthetic_features: of the samples, by the same network.
         pairs: of the samples, the shards of `diversity.score_pairs`, in their order.
         seed: the study's, which the pairs and the resamples are drawn by.

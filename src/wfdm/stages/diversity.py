@@ -18,7 +18,8 @@ def run(
 ) -> None:
     """Write a row per pair."""
     from wfdm.data.table import read_table, write_csv
-    from wfdm.evaluation.diversity import of_shard, pairs_of, score_pairs
+    from wfdm.evaluation.diversity import score_pairs
+    from wfdm.evaluation.pairs import of_shard, pairs_of
 
     with recorded("diversity", out, settings, [samples]) as record:
         where = device(threads)

@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Write the features (safetensors)."""
     from wfdm.data.table import read_table
-    from wfdm.evaluation.features import extract
+    from wfdm.evaluation.extraction import extract
 
     files = verified(settings.network.assets, [weights] if weights else [])
     inputs = [volumes, means, *([splits] if splits else []), *files]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Out, Threads
+from wfdm.stages.arguments import Out
 
 Settings = reads("seed", "evaluation.resamples")
 
@@ -19,15 +19,11 @@ def run(
     synthetic: Annotated[list[Path], "Features of the samples; once for each shard."],
     pairs: Annotated[list[Path], "MS-SSIM of pairs of samples; once for each shard, in order."],
     out: Out,
-    threads: Threads = 1,
 ) -> None:
     """Write a row per modality, and two for all: pooled as the paper does, and all together."""
-    import torch
-
     from wfdm.data.table import write_csv
     from wfdm.evaluation.synthesis import synthesis_metrics
 
     with recorded("synthesis", out, settings, [*real, *synthetic, *pairs]):
-        torch.set_num_threads(threads)
         table = synthesis_metrics(real, synthetic, pairs, settings.seed, settings.resamples)
         write_csv(table, out)
