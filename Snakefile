@@ -60,6 +60,7 @@ rule tables:
         TABLES.values(),
         rules.metrics.output,
         results("tables/differences.csv"),
+        [results("tables/draws.csv")] if DRAWS else [],
 
 
 rule figures:

@@ -233,6 +233,10 @@ SETTINGS = {  # these are told
         {"generators": {"another": ANOTHER}},
         {**SAMPLED, "table2": 1, **TIMED},  # tables 5 and 7 are given all generators
     ),
+    "another draw of a generator": (
+        {"generators": {"again": {**ANOTHER, "label": "WFDM, draw 2", "steps": 3}}},
+        {**SAMPLED, "table2": 1, "draws": 1, **TIMED},
+    ),
     "a row less of table 5": (
         {"schedulers": {"rflow-l2": None}},
         {**SCHEDULED, "table7": 1},

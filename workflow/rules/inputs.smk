@@ -163,6 +163,16 @@ def scheduled(files):
     return f"{given} {labels('generators', [key for key in files if key not in study.schedulers])}"
 
 
+def drawn_again():
+    """Return the options of the table of draws: which file, whose draw, what a model is called."""
+    names = [name for family in DRAWS.values() for name in family]
+    rows = option("row", [f"{name}={SYNTHESES[name]}" for name in names])
+    of = option(
+        "of", [f"{n}={model}" for model, family in DRAWS.items() for n in family]
+    )
+    return f"{rows} {of} {labels('generators', DRAWS)}"
+
+
 def columns(section, files):
     """Return the options of a figure's columns: which file, and what the column is called."""
     given = option("column", [f"{name}={path}" for name, path in files.items()])

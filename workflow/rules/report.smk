@@ -8,6 +8,7 @@ FIGURES = {
     for number in [*([1] if study.figures.generator else []), *range(2, 8)]
 }
 DATA = {
+    **({"Draws of samples": results("tables/draws.csv")} if DRAWS else {}),
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),

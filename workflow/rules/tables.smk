@@ -17,6 +17,7 @@ SCHEDULES = {
     for key, name in rows_of.table5(study).items()
 }
 SYSTEMS = {name: described_by(name) for name in rows_of.table2(study)}
+DRAWS = rows_of.draws(study)
 HISTORIES = {
     **{
         f"compressors/{name}": results(f"compressors/{name}/history.csv")
@@ -40,6 +41,7 @@ localrules:
     table8to11,
     table12to15,
     table16to19,
+    draws,
     metrics,
 
 
@@ -275,6 +277,29 @@ use rule table5 as table16to19 with:
         code=lambda _: code_of("table5"),
     message:
         "Table {wildcards.number}: schedulers and samplers, {params.modality}"
+
+
+rule draws:
+    input:
+        rows=[SYNTHESES[name] for names in DRAWS.values() for name in names],
+    output:
+        table=results("tables/draws.csv"),
+        others=multiext(results("tables/draws"), ".md", ".tex"),
+    log:
+        results("logs/draws.log"),
+    benchmark:
+        results("logs/draws.benchmark.tsv")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rows=drawn_again(),
+        code=lambda _: code_of("draws"),
+    message:
+        "Models whose samples were drawn several times"
+    shell:
+        "wfdm draws {params.rows} --out {output.table:q} 2>&1 | tee {log:q}"
 
 
 rule metrics:

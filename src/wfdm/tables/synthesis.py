@@ -63,6 +63,16 @@ def cells(path: Path | str, modality: str | None) -> dict[str, str]:
     }
 
 
+def overall(path: Path | str) -> dict[str, float]:
+    """Return a generator's METRICS, pooled as the paper does.
+
+    Raises:
+        UserError: the file cannot be read, or has no such row.
+    """
+    row = _only(read_measured(path, ("modality", *METRICS)), OVERALL, path)
+    return {name: float(row[name]) for name in METRICS}
+
+
 def with_none(
     found: Mapping[str, Mapping[str, str]], paper: pd.DataFrame
 ) -> dict[str, Mapping[str, str]]:
