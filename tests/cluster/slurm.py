@@ -53,7 +53,7 @@ PartitionName=other Nodes={host} MaxTime=INFINITE State=UP
 
 def missing() -> str:
     """Return why no cluster can be started here; "" where one can."""
-    absent = [name for name in NEEDED if not _found(name)]
+    absent = [name for name in NEEDED if not found(name)]
     if absent:
         return f"no {absent[0]}: apt-get install --no-install-recommends slurm-wlm munge"
     if os.geteuid():
@@ -76,14 +76,12 @@ class Cluster:
 
     def start(self) -> None:
         """Write the configuration and start all daemons; raises where a node does not come up."""
-        host = socket.gethostname().partition(".")[0]
-        values = {"host": host, "folder": self.folder}
-        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS}
         for name in ("state", "spool"):
             (self.folder / name).mkdir(parents=True)
         ETC.mkdir(exist_ok=True)
-        (ETC / "slurm.conf").write_text(MARK + CONFIGURATION.format(**values))
+        self.configure()
         # Two files that exist on every machine stand for two cards.
+        host = _host()
         cards = (
             f"NodeName={host} Name=gpu File=/dev/null\nNodeName={host} Name=gpu File=/dev/zero\n"
         )
@@ -93,23 +91,33 @@ class Cluster:
         self.start_node()
         self.wait("idle")
 
+    def configure(self, more: str = "") -> None:
+        """Write the configuration, with more lines."""
+        values = {"host": _host(), "folder": self.folder}
+        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS}
+        (ETC / "slurm.conf").write_text(MARK + CONFIGURATION.format(**values) + more)
+
     def stop(self) -> None:
         """Cancel all jobs, stop the daemons, remove the configuration."""
         subprocess.run(["scancel", "--me"], check=False)
-        for name in ("slurmd", "slurmctld"):
-            self.kill(name, signal.SIGTERM)
+        self.stop_daemons()
         if self.started_munge:
             subprocess.run(["pkill", "-x", "munged"], check=False)
         for name in ("slurm.conf", "gres.conf"):
             (ETC / name).unlink(missing_ok=True)
 
+    def stop_daemons(self) -> None:
+        """Stop node and scheduler, which keep their state."""
+        for name in ("slurmd", "slurmctld"):
+            self.kill(name, signal.SIGTERM)
+
     def start_scheduler(self) -> None:
         """Start slurmctld, with the state that an earlier one left."""
-        subprocess.run([_found("slurmctld")], check=True)
+        subprocess.run([found("slurmctld")], check=True)
 
     def start_node(self) -> None:
         """Start slurmd."""
-        subprocess.run([_found("slurmd")], check=True)
+        subprocess.run([found("slurmd")], check=True)
 
     def kill(self, daemon: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a daemon, and wait until it is gone."""
@@ -158,7 +166,7 @@ class Cluster:
         for folder in ("/run/munge", "/var/log/munge", "/var/lib/munge", "/etc/munge"):
             Path(folder).mkdir(exist_ok=True)
             shutil.chown(folder, "munge", "munge")
-        subprocess.run(["runuser", "-u", "munge", "--", _found("munged")], check=True)
+        subprocess.run(["runuser", "-u", "munge", "--", found("munged")], check=True)
         self.started_munge = True
 
 
@@ -168,8 +176,13 @@ def ask(*command: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _found(name: str) -> str:
+def found(name: str) -> str:
+    """Return the path of a program or a daemon; "" where it is not installed."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or ""
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0]
 
 
 def _alive(process: int) -> bool:

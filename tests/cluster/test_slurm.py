@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import accounting
 from tests.cluster.slurm import Cluster, ask
 from tests.workflow.conftest import Workflow
 
@@ -20,7 +21,6 @@ SLURM = (
     *("--profile", "slurm", "--latency-wait", "5", "--seconds-between-status-checks", "2"),
     *("--slurm-init-seconds-before-status-checks", "2", "--nolock"),
 )
-TABLES = ("table3", "table4", "table8", "table9", "table10", "table11")
 DENOISER = "denoisers/wfdm"
 
 
@@ -30,6 +30,15 @@ def untrained(finished, tmp_path) -> Workflow:
     workflow = finished.twin(tmp_path)
     shutil.rmtree(workflow.results / DENOISER)
     return workflow
+
+
+@pytest.fixture(scope="module")
+def accounts(cluster) -> Iterator[None]:
+    """Of a cluster that keeps accounts, and takes no job of another account."""
+    if why := accounting.missing():
+        pytest.skip(why)
+    with accounting.accounting(cluster):
+        yield
 
 
 def train(workflow: Workflow, *options: str) -> subprocess.Popen:
@@ -153,6 +162,22 @@ def test_a_job_that_needs_more_memory_gets_it_in_the_next_try(cluster, finished,
     assert "Trying to restart job" in printed
     first, *_, last = jobs_of(untrained, cluster)
     assert (first["JobState"] == "COMPLETED", last["JobState"]) == (False, "COMPLETED")
+
+
+def test_account_and_partition_are_those_that_were_asked_for(accounts, finished, untrained):
+    asked = ("slurm_account=lab", "slurm_partition=other")
+    sacct = ("--slurm-status-command", "sacct")
+    ends_well(train(untrained, "--default-resources", *asked, *sacct), untrained, finished)
+    told = ask("sacct", "--allusers", "-X", "-n", "-P", "-o", "Account,Partition,State,WorkDir")
+    ours = [line for line in told.splitlines() if line.endswith(f"|{untrained.folder}")]
+    assert ours == [f"lab|other|COMPLETED|{untrained.folder}"]
+
+
+def test_an_account_that_is_unknown_is_told_and_changes_nothing(accounts, untrained):
+    printed = train(untrained, "--default-resources", "slurm_account=nobody").communicate()[0]
+    assert "account" in printed and "nobody" in printed, printed[-6000:]
+    assert "Traceback" not in printed
+    assert not (untrained.results / DENOISER).exists()
 
 
 def continued(workflow: Workflow) -> bool:
