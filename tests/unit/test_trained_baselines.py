@@ -18,7 +18,7 @@ from wfdm.baselines.ancestral import step_back
 from wfdm.baselines.told import Told
 from wfdm.config.compressors import Architecture, KLAutoencoder, Subbands, Voxels
 from wfdm.config.denoisers import DiscreteDiffusionSettings, NetworkSettings, UNetSettings
-from wfdm.config.generators import SamplerSettings
+from wfdm.config.generators import InferenceSettings, SamplerSettings
 from wfdm.config.networks import LdmNetwork, MedDdpmNetwork, WdmNetwork
 from wfdm.config.study import Study, merged
 from wfdm.data.metadata import load_schema
@@ -284,6 +284,22 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
     assert len(calls) == 4 + 2  # steps 1 and 2 were kept
     for file in ("model.safetensors", "history.csv", "config.json"):
         assert (resumed / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+def test_half_precision_trains_and_samples_about_the_same(
+    system: System, latents: Path, tmp_path: Path
+) -> None:
+    """bfloat16 keeps 8 bits; what differs more is refused before the first sample."""
+    full = train(system, latents, tmp_path / "full")
+    mixed = train(system, latents, tmp_path / "bf16", precision="bf16-mixed")
+    losses = [[row["val_loss"] for row in history(out)] for out in (full, mixed)]
+    np.testing.assert_allclose(*losses, rtol=0.05)
+    assert losses[0] != losses[1]
+    rounded = system.sampling.model_copy(
+        update={"inference": InferenceSettings(arithmetic="bf16"), "steps": 2}
+    )
+    (sample,) = load(mixed, rounded).sample(REQUESTS[:1], 3)
+    assert np.isfinite(sample.volume).all()
 
 
 REQUESTS = [Request("a", "T1w", {"age": "30"}), Request("b", "FLAIR"), Request("c", "T1Gd")]
