@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from wfdm.config.compressors import HaarTransform
+from wfdm.config.compressors import Architecture, HaarTransform
 from wfdm.config.denoisers import (
     DenoiserTraining,
     LatentKind,
@@ -28,6 +28,7 @@ from wfdm.training.denoiser import Task, train_denoiser
 
 VOLUME = VolumeSettings(shape=(16, 16, 16))
 SPACING = 2.0
+HAAR = HaarTransform(kind="haar", levels=1)  # needs no training
 LATENT = (8, 8, 8, 8)  # of one level of the Haar transform
 STATISTICS = {name: (1.0, 2.0) for name in ("age", "height", "weight", "BMI")}
 SPLITS = ("train",) * 6 + ("validation",) * 2 + ("test",) * 4
@@ -66,16 +67,19 @@ def write_volumes(folder: Path, scans: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scan_id", "path"])
 
 
-def haar_compressor(folder: Path) -> Path:
-    """Save a compressor that needs no training."""
-    save(folder, build(HaarTransform(kind="haar", levels=1)))
+def haar_compressor(folder: Path, architecture: Architecture = HAAR) -> Path:
+    """Save a compressor that needs no training, or with the weights that it begins with."""
+    save(folder, build(architecture))
     return folder
 
 
-def encode_all(root: Path, scans: pd.DataFrame, shards: int = 2) -> Path:
+def encode_all(
+    root: Path, scans: pd.DataFrame, shards: int = 2, architecture: Architecture = HAAR
+) -> Path:
     """Encode the cohort; return the folder of latents."""
     volumes = write_volumes(root, scans)
-    compressor, latents = haar_compressor(root / "compressors" / "haar"), root / "latents"
+    compressor = haar_compressor(root / "compressors" / architecture.kind, architecture)
+    latents = root / "latents"
     for shard in range(shards):
         encode_shard(compressor, volumes, shard, shards, VOLUME, latents, "identity")
     merge(latents, shards, scans, compressor, VOLUME.shape, SPACING)

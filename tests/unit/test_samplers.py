@@ -19,7 +19,8 @@ LATENT = (2, 2, 3, 2)
 RFLOW = RectifiedFlowSettings(reference_voxels=12)  # times of LATENT are not shifted
 COSINE = DiscreteDiffusionSettings(kind="ddpm")
 LINEAR = DiscreteDiffusionSettings(kind="ddpm", schedule="scaled-linear")
-SCHEDULES = {"cosine": "cosine", "scaled-linear": "scaled_linear_beta"}
+WDM = DiscreteDiffusionSettings(kind="ddpm", schedule="linear", beta_first=1e-4, beta_last=0.02)
+SCHEDULES = {"cosine": "cosine", "scaled-linear": "scaled_linear_beta", "linear": "linear_beta"}
 
 
 class Mixture:
@@ -190,7 +191,7 @@ def test_fifty_euler_steps_are_monais():
 
 
 LEARNED = [(COSINE, "v"), (LINEAR, "v"), (LINEAR, "epsilon")]
-PREDICTIONS = {"v": "v_prediction", "epsilon": "epsilon"}
+PREDICTIONS = {"v": "v_prediction", "epsilon": "epsilon", "x0": "sample"}
 
 
 def monais(kind: type, settings: DiscreteDiffusionSettings, prediction: str, **options):
@@ -199,12 +200,12 @@ def monais(kind: type, settings: DiscreteDiffusionSettings, prediction: str, **o
         schedule=SCHEDULES[settings.schedule],
         clip_sample=False,
         prediction_type=PREDICTIONS[prediction],
-        **(betas if settings.schedule == "scaled-linear" else {}),
+        **(betas if settings.schedule != "cosine" else {}),
         **options,
     )
 
 
-@pytest.mark.parametrize("settings", [COSINE, LINEAR])
+@pytest.mark.parametrize("settings", [COSINE, LINEAR, WDM])
 def test_noise_and_targets_are_monais(settings):
     steps = torch.tensor([1, 2, 400, 999, 1000])
     x0, noise = starts().float(), starts().float().flip(0)
@@ -215,15 +216,17 @@ def test_noise_and_targets_are_monais(settings):
     torch.testing.assert_close(v, scheduler.get_velocity(x0, noise, steps - 1), rtol=0, atol=1e-5)
     epsilon = settings.model_copy(update={"prediction": "epsilon"})
     assert ddpm.target(x0, noise, steps / 1000, epsilon) is noise
+    data = settings.model_copy(update={"prediction": "x0"})
+    assert ddpm.target(x0, noise, steps / 1000, data) is x0
     at = slice(0, 4)  # at the last step of cosine x0 cannot be told from noise in single precision
-    for each, found in ((settings, v), (epsilon, noise)):
+    for each, found in ((settings, v), (epsilon, noise), (data, x0)):
         clean = ddpm.clean(found[at], noisy[at], steps[at] / 1000, each)
         torch.testing.assert_close(clean, x0[at], rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize(
-    ("settings", "prediction"), [(COSINE, "v"), (LINEAR, "v"), (LINEAR, "epsilon")]
+    ("settings", "prediction"), [(COSINE, "v"), (LINEAR, "v"), (LINEAR, "epsilon"), (WDM, "x0")]
 )
 def test_fifty_ddim_steps_are_monais(settings, prediction, eta):
     """At the timesteps 999, 979, ..., 19: by itself MONAI rounds 50 times of 999 to 0."""
@@ -242,7 +245,7 @@ def test_fifty_ddim_steps_are_monais(settings, prediction, eta):
 
 
 @pytest.mark.parametrize(
-    ("settings", "prediction"), [(COSINE, "v"), (LINEAR, "v"), (LINEAR, "epsilon")]
+    ("settings", "prediction"), [(COSINE, "v"), (LINEAR, "v"), (LINEAR, "epsilon"), (WDM, "x0")]
 )
 def test_a_thousand_ancestral_steps_are_monais(settings, prediction):
     settings = settings.model_copy(update={"prediction": prediction})
@@ -274,7 +277,7 @@ def test_training_draws_every_step_alike_and_no_other():
 
 
 def test_a_process_begins_at_data_and_ends_at_noise():
-    for process, settings in ((rflow, RFLOW), (ddpm, COSINE), (ddpm, LINEAR)):
+    for process, settings in ((rflow, RFLOW), (ddpm, COSINE), (ddpm, LINEAR), (ddpm, WDM)):
         a, s = process.levels(torch.tensor([0.0, 1.0], dtype=torch.float64), settings)
         assert (float(a[0]), float(s[0])) == (1, 0)
         assert float(a[1]) < 0.1 and float(s[1]) > 0.99
@@ -293,6 +296,7 @@ def test_samplers_that_do_not_fit_are_refused(sampler, settings):
     [
         ({"sampler": "ddim", "steps": 1001}, COSINE, "steps: 1001 are more than the 1000"),
         ({"sampler": "ancestral", "eta": 0.5}, COSINE, "eta: 0.5 is of ddim alone"),
+        ({"sampler": "heun", "clamp": True}, RFLOW, "clamp: heun follows a velocity"),
         ({"guidance": 2}, RFLOW, "guidance: 2 needs a denoiser that was trained with"),
     ],
 )

@@ -111,6 +111,16 @@ def test_demo_is_a_study_of_the_same_rules(checkout, profile):
     assert "Group job" not in printed
 
 
+def test_systems_trained_here_are_rows_like_any_other(checkout):
+    """Three more compressors, denoisers and generators than the demo has, and no other rule."""
+    overlays = [f"config/{name}.yaml" for name in ("demo", "baselines", "benchmark")]
+    jobs = dict(planned(Workflow(checkout.folder, [*overlays, *checkout.configs]).run("--dry-run")))
+    jobs.pop("all")
+    of_compressors = "train_compressor encode latents reconstruction".split()
+    of_generators = "train_denoiser sample samples features diversity synthesis join timing".split()
+    assert jobs == DEMO | {rule: DEMO[rule] + 3 for rule in (*of_compressors, *of_generators)}
+
+
 def table_4(shards: int) -> dict[str, int]:
     """The jobs of table 4 on scans that are listed."""
     return {

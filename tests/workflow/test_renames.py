@@ -39,7 +39,7 @@ def drill(finished, moments, tmp_path_factory) -> Iterator[Drill]:
 
 
 def of_sessions(path: Path) -> bool:
-    """Tell whether a file is a shard's table of sessions: it holds digests of records with times."""
+    """Tell whether a file is a table of sessions: it holds digests of records, which tell times."""
     return path.match("raw/shard-*.tsv") or path.match("preprocessed/shard-*.tsv")
 
 

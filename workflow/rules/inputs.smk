@@ -131,18 +131,35 @@ def described_by(generator):
     return row.table
 
 
+def latents_behind(generators):
+    """Yield each generator of a denoiser, and the name of the compressor that this works with."""
+    for name in generators:
+        row = study.generators[name]
+        if row.kind == "diffusion":
+            yield name, study.denoisers[row.denoiser].compressor
+
+
+def domain_of(compressor):
+    """Return what a compressor leaves as it is, in table 2's words; "" where it makes latents."""
+    return getattr(study.compressors[compressor].architecture, "domain", "")
+
+
 def modelled_by(generators):
-    """Return NAME=LABEL for each generator of a denoiser: the compressor of its latents."""
-    made = ((name, study.generators[name]) for name in generators)
-    compressors = {
-        name: study.denoisers[row.denoiser].compressor
-        for name, row in made
-        if row.kind == "diffusion"
-    }
-    return [
+    """Return the options that say what the generators of a denoiser work in."""
+    made = list(latents_behind(generators))
+    latents = [
         f"{name}={label_of('compressors', compressor)}"
-        for name, compressor in compressors.items()
+        for name, compressor in made
+        if not domain_of(compressor)
     ]
+    domains = [
+        f"{name}={domain_of(compressor)}"
+        for name, compressor in made
+        if domain_of(compressor)
+    ]
+    return " ".join(
+        filter(None, [option("latents", latents), option("domain", domains)])
+    )
 
 
 def labels(section, names):

@@ -114,7 +114,7 @@ rule table2:
     params:
         settings=lambda _: settings_of("table2"),
         rows=rows("generators", SYSTEMS),
-        latents=lambda _: option("latents", modelled_by(SYSTEMS)),
+        latents=lambda _: modelled_by(SYSTEMS),
         code=lambda _: code_of("table2"),
     message:
         "Table 2: the synthesis models"

@@ -15,6 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wfdm.models.blocks import AveragePool
+
+_MEANS = AveragePool(kernel_size=2)
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -71,8 +75,17 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the answer to x at steps t, which are counted from 0."""
+        return self.answer(x, self.embedded(t))
+
+    def embedded(self, t: Tensor) -> Tensor:
+        """Return the embedding (B, width) of steps t (B,)."""
         sinusoid = timestep_embedding(t, self.shape.channels, self.shape.period)
-        told = F.silu(self.time_embed(sinusoid.to(x.dtype)))
+        embedded: Tensor = self.time_embed(sinusoid.to(next(self.parameters()).dtype))
+        return embedded
+
+    def answer(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Return the answer to x, given the embedding of its steps, and what else is added."""
+        told = F.silu(embedding)
         kept, h = [], x
         for steps in self.input_blocks:
             h = steps(h, told)
@@ -171,7 +184,7 @@ class Block(nn.Module):
 
     def _changed(self, x: Tensor) -> Tensor:
         if self.change == "halved":
-            return F.avg_pool3d(x, kernel_size=2)
+            return _MEANS(x)
         return F.interpolate(x, scale_factor=2.0) if self.change == "doubled" else x
 
 

@@ -60,7 +60,11 @@ def autoencoder(
 
 
 def unet(
-    channels: Sequence[int] = (256, 512, 768), res_blocks: int = 2, groups: int = 32
+    channels: Sequence[int] = (256, 512, 768),
+    res_blocks: int = 2,
+    groups: int = 32,
+    latent: int = LATENT,
+    conditions: int = CONDITIONS,
 ) -> DiffusionModelUNet:
     """Return the denoiser, by default of the published size: 553,168,899 parameters.
 
@@ -69,8 +73,8 @@ def unet(
     below = list(channels[1:])
     return DiffusionModelUNet(
         spatial_dims=3,
-        in_channels=LATENT + CONDITIONS,
-        out_channels=LATENT,
+        in_channels=latent + conditions,
+        out_channels=latent,
         channels=channels,
         num_res_blocks=res_blocks,
         attention_levels=[False, *(True for _ in below)],
@@ -80,9 +84,9 @@ def unet(
         num_head_channels=[0, *below],
         with_conditioning=True,
         transformer_num_layers=1,
-        cross_attention_dim=CONDITIONS,
-        upcast_attention=True,
+        cross_attention_dim=conditions,
         use_flash_attention=False,
+        upcast_attention=False,  # the bundle's True fails in bfloat16; in float32 both are one
     )
 
 
@@ -111,6 +115,29 @@ def predicted_noise(network: DiffusionModelUNet, conditions: Tensor) -> Noise:
         return network(torch.cat([z, planes], 1), timesteps, context=conditions)
 
     return answer
+
+
+def answer(network: DiffusionModelUNet, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+    """Return what a network of `unet` says, given its embedded time.
+
+    Args:
+        network: MONAI's.
+        x: (B, latent and planes, d, h, w).
+        time: (B, 4 * channels[0]), of the network's `time_embed`.
+        context: (B, 1, conditions).
+    """
+    h = network.conv_in(x)
+    skips = [h]
+    for block in network.down_blocks:
+        h, outputs = block(hidden_states=h, temb=time, context=context)
+        skips += outputs
+    h = network.middle_block(hidden_states=h, temb=time, context=context)
+    for block in network.up_blocks:
+        used = len(list(block.get_submodule("resnets").children()))
+        h = block(hidden_states=h, res_hidden_states_list=skips[-used:], temb=time, context=context)
+        del skips[-used:]
+    answered: Tensor = network.out(h)
+    return answered
 
 
 def sampling_times(steps: int) -> Tensor:

@@ -10,12 +10,17 @@ from torch import Tensor
 
 from wfdm.baselines.ancestral import Schedule, linear_betas, step_back
 from wfdm.baselines.diffusion_unet import Shape, UNet
-from wfdm.models import haar
+from wfdm.models.compressors.uncompressed import (
+    SUBBANDS,
+    as_image,
+    as_seen,
+    subbands,
+    volume_of,
+)
 
+__all__ = ["SUBBANDS", "as_image", "as_seen", "subbands", "volume_of"]
 STEPS = 1000
 SIDE = 128  # voxels of the published model's volumes
-LOW = 3.0  # by which the mean subband is divided
-SUBBANDS = 8
 PUBLISHED = Shape(
     inputs=SUBBANDS,
     outputs=SUBBANDS,
@@ -25,28 +30,6 @@ PUBLISHED = Shape(
     skips="averaged",
     resampling="block",
 )
-_ORDER = sorted(range(SUBBANDS), key=lambda band: haar.BANDS[band].replace("L", "0"))
-_BACK = [_ORDER.index(band) for band in range(SUBBANDS)]
-
-
-def subbands(volume: Tensor) -> Tensor:
-    """Return the orthonormal Haar subbands of (B, 1, D, H, W), (B, 8, D/2, H/2, W/2)."""
-    return haar.forward(volume)[:, _ORDER]
-
-
-def volume_of(bands: Tensor) -> Tensor:
-    """Return the volume of which `subbands` made these."""
-    return haar.inverse(bands[:, _BACK])
-
-
-def as_seen(volume: Tensor) -> Tensor:
-    """Return the subbands as the network sees them: the mean one divided by 3."""
-    return _scaled(subbands(volume), 1 / LOW)
-
-
-def as_image(seen: Tensor) -> Tensor:
-    """Return the volume of subbands that the network sees."""
-    return volume_of(_scaled(seen, LOW))
 
 
 def schedule(steps: int = STEPS) -> Schedule:
@@ -77,7 +60,3 @@ def predicted(network: UNet, plan: Schedule, place: int, x: Tensor) -> Tensor:
     """Return the clamped data, as the network sees it, that is predicted from a state."""
     asked = plan.asked[place].to(x.device).expand(len(x))
     return as_seen(as_image(network(x, asked)).clamp(-1, 1))
-
-
-def _scaled(bands: Tensor, low: float) -> Tensor:
-    return torch.cat([bands[:, :1] * low, bands[:, 1:]], dim=1)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wfdm.config.compressors import CompressorSettings
+from wfdm.config.compressors import FIXED, CompressorSettings
+from wfdm.config.denoisers import UNetSettings
 from wfdm.config.generators import DiffusionSettings, NoiseSettings, ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def _names(study: Study) -> Iterator[str]:
     for name, scheduler in study.schedulers.items():
         yield from _diffusion(study, scheduler.generator, f"schedulers.{name}.generator")
     if study.figures.generator is not None:
-        yield from _diffusion(study, study.figures.generator, "figures.generator")
+        drawn = study.figures.generator
+        yield from _diffusion(study, drawn, "figures.generator")
+        row = study.generators[drawn]
+        assert isinstance(row, DiffusionSettings)
+        if not isinstance(study.denoisers[row.denoiser].network, UNetSettings):
+            yield f"figures.generator: figure 1 shows a U-Net of kind unet; '{drawn}' has another"
 
 
 def _diffusion(study: Study, name: str, where: str) -> Iterator[str]:
@@ -126,6 +132,12 @@ def _samplers(study: Study) -> Iterator[str]:
             dropout = denoiser.training.conditioning_dropout
             if found := generator.misfit(denoiser.process, dropout):
                 yield f"generators.{name}.{found}"
+            compressor = study.compressors[denoiser.compressor].architecture
+            if generator.clamp and not isinstance(compressor, FIXED):
+                yield (
+                    f"generators.{name}.clamp: compressor '{denoiser.compressor}' loses something "
+                    "each time; only of one without weights can each step be clamped"
+                )
 
 
 def _intensities(study: Study) -> Iterator[str]:

@@ -138,6 +138,34 @@ class HaarTransform(Section):
         return 2**self.levels
 
 
+class Voxels(Section):
+    """The volume itself, in [-1, 1]: for a denoiser of voxels. Nothing is trained."""
+
+    implementation: ClassVar[str] = "wfdm.models.compressors.uncompressed:Voxels"
+    published: ClassVar[str] = PUBLISHED
+    domain: ClassVar[str] = "Pixel"
+    kind: Literal["voxels"]
+
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 1
+
+
+class Subbands(Section):
+    """WDM's Haar subbands of the volume in [-1, 1]. Nothing is trained."""
+
+    implementation: ClassVar[str] = "wfdm.models.compressors.uncompressed:Subbands"
+    published: ClassVar[str] = PUBLISHED
+    domain: ClassVar[str] = "DWT coefficient space"
+    kind: Literal["subbands"]
+
+    @property
+    def factor(self) -> int:
+        """f, by which each side of a latent is smaller than the volume's."""
+        return 2
+
+
 class Custom(Section):
     """A compressor of your own: any importable subclass of `wfdm.models.Compressor`."""
 
@@ -163,9 +191,13 @@ Architecture = Annotated[
     | BrainSynthQuantised
     | VectorQuantised
     | HaarTransform
+    | Voxels
+    | Subbands
     | Custom,
     Field(discriminator="kind"),
 ]
+FIXED = (HaarTransform, Voxels, Subbands)
+"""architectures without weights"""
 
 
 def implementations(architecture: Architecture, pretrained: str | None) -> list[str]:
@@ -304,9 +336,10 @@ class CompressorSettings(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> "CompressorSettings":
         given = [name for name in ("training", "pretrained") if getattr(self, name) is not None]
-        fixed = isinstance(self.architecture, HaarTransform)
+        fixed = isinstance(self.architecture, FIXED)
         if fixed and given:
-            raise ValueError(f"kind 'haar' has no weights: {given[0]} must be null")
+            kind = self.architecture.kind
+            raise ValueError(f"kind '{kind}' has no weights: {given[0]} must be null")
         if len(given) > 1 or not (given or fixed or isinstance(self.architecture, Custom)):
             raise ValueError("a learned compressor has either training or pretrained weights")
         return self

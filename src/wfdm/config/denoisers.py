@@ -1,10 +1,11 @@
 """Settings of stage B: the networks that are trained, and the process that they are trained for."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
+from wfdm.config.networks import LdmNetwork, MedDdpmNetwork, WdmNetwork
 from wfdm.config.training import (
     CpuThreads,
     GradientClip,
@@ -13,7 +14,7 @@ from wfdm.config.training import (
     ValidateEvery,
 )
 
-LatentKind = Literal["scale", "per-channel", "centred", "standardised"]
+LatentKind = Literal["scale", "per-channel", "centred", "standardised", "unscaled"]
 
 
 class UNetSettings(Section):
@@ -66,6 +67,16 @@ class UNetSettings(Section):
         """Number that each side of a latent must be a multiple of."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
+    @property
+    def conditioning(self) -> str:
+        """What it is told, in the words of table 2."""
+        return "Modality + metadata"
+
+
+NetworkSettings = Annotated[
+    UNetSettings | WdmNetwork | MedDdpmNetwork | LdmNetwork, Field(discriminator="kind")
+]
+
 
 class RectifiedFlowSettings(Section):
     """The paper's final process: straight paths, velocity target (paper, 3.3)."""
@@ -87,20 +98,21 @@ class DiscreteDiffusionSettings(Section):
 
     implementation: ClassVar[str] = "wfdm.processes.ddpm"
     kind: Literal["ddpm"]
-    schedule: Literal["cosine", "scaled-linear"] = Field(
-        "cosine", description="how fast noise comes in; paper, table 5: the better of its two"
+    schedule: Literal["cosine", "scaled-linear", "linear"] = Field(
+        "cosine",
+        description="how fast noise comes in; paper, table 5: the better of its two; linear: WDM's",
     )
-    prediction: Literal["v", "epsilon"] = Field(
+    prediction: Literal["v", "epsilon", "x0"] = Field(
         "v",
         description="paper, table 5: v; its 2.5.4 says epsilon, which under cosine magnifies an "
-        "error at pure noise 60000-fold",
+        "error at pure noise 60000-fold; x0, the data: WDM's",
     )
     timesteps: Positive = Field(1000, description="paper, table 5: its ancestral steps")
     beta_first: Fraction = Field(
-        0.0005, description="of scaled-linear: MONAI's 3D tutorial's; MAISI takes 0.0015"
+        0.0005, description="of both linear ones: MONAI's 3D tutorial's; MAISI takes 0.0015"
     )
     beta_last: Fraction = Field(
-        0.0195, description="of scaled-linear: MONAI's 3D tutorial's, and MAISI's"
+        0.0195, description="of both linear ones: MONAI's 3D tutorial's, and MAISI's"
     )
 
     @model_validator(mode="after")
@@ -158,14 +170,23 @@ class DenoiserSettings(Section):
     latents: LatentKind = Field(
         "scale",
         description="authors' code: scaled alone; per-channel: to mean 0 and deviation 1; centred: "
-        "less the training mean of the modality, to deviation 1; standardised: so at every voxel",
+        "less the training mean of the modality, to deviation 1; standardised: so at every voxel; "
+        "unscaled: as the compressor gives them",
     )
     posterior: Literal["mean", "sample"] = Field(
         "mean", description="authors' code; sample: drawn anew at every training step"
     )
-    network: UNetSettings = UNetSettings()
+    network: NetworkSettings = UNetSettings()
     process: ProcessSettings = Field(
         RectifiedFlowSettings(),
         description="between data and noise; a process of another kind belongs in a row of its own",
     )
     training: DenoiserTraining = DenoiserTraining()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ours_unless_told(cls, given: Any) -> Any:
+        """Take a network of no kind for the study's own."""
+        if isinstance(given, dict) and isinstance(given.get("network"), dict):
+            return given | {"network": {"kind": "unet"} | given["network"]}
+        return given

@@ -70,6 +70,11 @@ class SamplerSettings(Section):
     guidance: Guidance = Field(
         1.0, description="how far from the answer without metadata to the one with; paper: 1, off"
     )
+    clamp: bool = Field(
+        False,
+        description="keep the volume that each step predicts in [0, 1], as WDM and Med-DDPM do; "
+        "for a compressor without weights",
+    )
     batch: Positive = Field(
         8,
         description="our choice: samples side by side on a GPU; on a CPU no bit depends on it",
@@ -94,6 +99,8 @@ class SamplerSettings(Section):
             return f"steps: {self.steps} are more than the {process.timesteps} of the process"
         if self.eta and self.sampler != "ddim":
             return f"eta: {self.eta:g} is of ddim alone, and the sampler is {self.sampler}"
+        if self.clamp and self.sampler in ("euler", "heun"):
+            return f"clamp: {self.sampler} follows a velocity and predicts no data to be clamped"
         if self.guidance != 1 and not conditioning_dropout:
             return (
                 f"guidance: {self.guidance:g} needs a denoiser that was trained with "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wfdm.config.generators import InferenceSettings
     from wfdm.latents.space import LatentSpace
     from wfdm.models.compressors.base import Compressor
-    from wfdm.models.denoisers.unet import Denoiser
+    from wfdm.models.denoisers.network import Network
 
 LIMITS = {"float32": 1e-3, "tf32": 0.02, "bf16": 0.08}
 """Most relative error (norm) of one step or one volume. Measured at full size on an H100, random
@@ -30,7 +30,7 @@ weights: TF32 0.0013, bfloat16 0.022 at most (benchmarks/gpu)."""
 
 
 def guarded(
-    denoiser: Denoiser,
+    denoiser: Network,
     compressor: Compressor,
     space: LatentSpace,
     settings: InferenceSettings,
@@ -73,7 +73,7 @@ def guarded(
 
 
 def _told(
-    tried: Engine, denoiser: Denoiser, space: LatentSpace, device: torch.device
+    tried: Engine, denoiser: Network, space: LatentSpace, device: torch.device
 ) -> list[Tensor]:
     """Return the answer to noise at half time, and the volume of that noise."""
     from wfdm.models.denoisers.conditions import Conditions

@@ -20,7 +20,7 @@ from wfdm.models.denoisers.unet import CONDITIONING
 if TYPE_CHECKING:
     from wfdm.config.generators import InferenceSettings
     from wfdm.models.compressors.base import Compressor
-    from wfdm.models.denoisers.unet import Denoiser
+    from wfdm.models.denoisers.network import Network
 
 Function = Callable[..., Tensor]
 GRAPH_WARM_UPS = 3  # torch's own number: libraries choose their kernels in these
@@ -39,13 +39,13 @@ class Engine:
     decode: Function
 
 
-def exact(denoiser: Denoiser, compressor: Compressor) -> Engine:
+def exact(denoiser: Network, compressor: Compressor) -> Engine:
     """Return both in float32 as they are, with no rounding to TF32."""
     plain = ("float32", torch.contiguous_format)
     return Engine(_Fast(denoiser.answer, *plain), _Fast(compressor.decode, *plain))
 
 
-def engine(denoiser: Denoiser, compressor: Compressor, settings: InferenceSettings) -> Engine:
+def engine(denoiser: Network, compressor: Compressor, settings: InferenceSettings) -> Engine:
     """Return both as the settings ask; the models that are given stay as they are."""
     layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
     dtype = torch.bfloat16 if settings.arithmetic == "bf16" else torch.float32

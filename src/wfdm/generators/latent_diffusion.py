@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from wfdm.accelerator import accelerator
 from wfdm.config.cohort import Modality
 from wfdm.config.compressors import Architecture
-from wfdm.config.denoisers import ProcessSettings, UNetSettings
+from wfdm.config.denoisers import NetworkSettings, ProcessSettings
 from wfdm.config.generators import DiffusionSettings, SamplerSettings
 from wfdm.data.metadata import Statistics, load_schema
 from wfdm.data.paths import SPACE
@@ -29,9 +30,10 @@ from wfdm.latents.space import LatentSpace
 from wfdm.latents.standard import FILE as STANDARD
 from wfdm.latents.standard import Standard
 from wfdm.models.compressors import registry
+from wfdm.models.compressors.base import Compressor
 from wfdm.models.denoisers import folder as denoisers
 from wfdm.models.denoisers.conditions import Conditions
-from wfdm.models.denoisers.unet import Denoiser
+from wfdm.models.denoisers.network import Network
 from wfdm.processes.samplers import carry
 from wfdm.provenance.digests import sha256_of
 
@@ -48,6 +50,7 @@ class LatentDiffusion:
         space: scale and shape of its latents.
         standard: how the denoiser sees them, on `device`.
         denoiser: frozen, on `device`: it embeds times and conditions.
+        compressor: frozen, on `device`: what is clamped passes through it.
         engine: denoiser and compressor, as fast as the sampling asks.
         process: settings of the process that it was trained for.
         age_group_from_age: whether its scans had their age group from their age.
@@ -61,7 +64,8 @@ class LatentDiffusion:
     modalities: tuple[Modality, ...]
     space: LatentSpace
     standard: Standard
-    denoiser: Denoiser
+    denoiser: Network
+    compressor: Compressor
     engine: Engine
     process: ProcessSettings
     age_group_from_age: bool
@@ -73,11 +77,13 @@ class LatentDiffusion:
     def made_by(self, request: Request, seed: int) -> dict[str, Any]:
         """Return what the sidecar of a sample says of how it was made."""
         eta = {"SamplerEta": self.sampling.eta} if self.sampling.sampler == "ddim" else {}
+        clamped = {"Clamped": True} if self.sampling.clamp else {}
         return {
             "Denoiser": self.name,
             "Sampler": self.sampling.sampler,
             "SamplingSteps": self.sampling.steps,
             **eta,
+            **clamped,
             "Guidance": self.sampling.guidance,
             "Inference": self.sampling.inference.numbers(),
             "Seed": seed,
@@ -115,6 +121,9 @@ class LatentDiffusion:
             conditions=conditions.to(self.device),
             times=times,
             guidance=self.sampling.guidance,
+            within=partial(self._clamped, modality=conditions.modality.to(self.device))
+            if self.sampling.clamp
+            else None,
         )
         starts = [start_noise(self.space, self.name, each, seed) for each in requests]
 
@@ -124,6 +133,16 @@ class LatentDiffusion:
         start = torch.stack(starts).to(self.device)
         made = carry(self.sampling, path, start, times, draw)
         return self.standard.scaled(made, conditions.modality.to(self.device))
+
+    def _clamped(self, x0: Tensor, modality: Tensor) -> Tensor:
+        """Return data (B, C, d, h, w) whose volumes are in [0, 1].
+
+        Each item is worked on alone, so that its bits do not depend on the batch.
+        """
+        scaled = self.standard.scaled(x0, modality) / self.space.scale
+        volumes = [self.compressor.decode(each).clamp(0, 1) for each in scaled.split(1)]
+        latents = torch.cat([self.compressor.encode(volume)[0] for volume in volumes])
+        return self.standard.seen(latents * self.space.scale, modality)
 
 
 def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDiffusion:
@@ -155,6 +174,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
         space=space,
         standard=standard,
         denoiser=denoiser,
+        compressor=compressor,
         engine=guarded(denoiser, compressor, space, sampling.inference, config["name"]),
         process=config["process"],
         age_group_from_age=config["age_group_from_age"],
@@ -168,7 +188,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
 def untrained(
     name: str,
     sampling: SamplerSettings,
-    network: UNetSettings,
+    network: NetworkSettings,
     process: ProcessSettings,
     architecture: Architecture,
     volume_shape: tuple[int, int, int],
@@ -204,6 +224,7 @@ def untrained(
         space=space,
         standard=Standard(zero, one, zero, zero[:1]).to(device),
         denoiser=denoiser,
+        compressor=compressor,
         engine=guarded(denoiser, compressor, space, sampling.inference, name),
         process=process,
         age_group_from_age=False,

@@ -30,6 +30,8 @@ class ConditionalPath:
         conditions: of the batch, on the denoiser's device.
         times: (steps + 1,) of the sampler: all are embedded at once.
         guidance: weight of the conditions (`predicted`).
+        within: what predicted data (B, C, d, h, w) are turned into before they are used; None:
+            nothing is.
     """
 
     embed: Embed
@@ -38,6 +40,7 @@ class ConditionalPath:
     conditions: Conditions
     times: Tensor
     guidance: float
+    within: Callable[[Tensor], Tensor] | None = None
 
     @property
     def _process(self) -> Any:
@@ -60,7 +63,8 @@ class ConditionalPath:
     def clean(self, z: Tensor, t: float) -> Tensor:
         """Return the predicted data x0 at (z, t)."""
         times = z.new_full((len(z),), t)
-        return self._process.clean(self.predicted(z, t), z, times, self.process)
+        x0: Tensor = self._process.clean(self.predicted(z, t), z, times, self.process)
+        return x0 if self.within is None else self.within(x0)
 
     def levels(self, times: Tensor) -> Levels:
         """Return how much data and how much noise there is at each of the times."""

@@ -10,6 +10,7 @@ and mean and deviation come from the training split:
     per-channel   mean and deviation of each channel, over all scans and voxels
     centred       mean latent of the modality; one deviation, of what is left
     standardised  mean latent of the modality; the deviation of what is left, voxel by voxel
+    unscaled      mean 0, deviation s_z: as the compressor gives it, x = mu
 """
 
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ class Standard:
         share = (moments.counts / moments.counts.sum()).reshape(-1, 1, 1, 1, 1)
         overall = (share * means).sum(0)
         nothing, one = np.zeros((len(means), 1, 1, 1, 1)), np.ones((1, 1, 1, 1))
-        if kind == "scale":
-            mean, deviation = nothing, one
+        if kind in ("scale", "unscaled"):
+            mean, deviation = nothing, one if kind == "scale" else one * scale
         elif kind == "per-channel":
             mean, squares = _per_channel(overall), (share * means**2).sum(0) + within
             deviation = np.sqrt(_per_channel(squares) - mean**2)

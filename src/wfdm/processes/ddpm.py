@@ -32,9 +32,9 @@ def noised(x0: Tensor, noise: Tensor, t: Tensor, settings: DiscreteDiffusionSett
 
 
 def target(x0: Tensor, noise: Tensor, t: Tensor, settings: DiscreteDiffusionSettings) -> Tensor:
-    """Return what the denoiser learns: v = a noise - s x0, or epsilon, the noise itself."""
-    if settings.prediction == "epsilon":
-        return noise
+    """Return what the denoiser learns: v = a noise - s x0, epsilon, the noise, or x0 itself."""
+    if settings.prediction != "v":
+        return noise if settings.prediction == "epsilon" else x0
     a, s = _levels_like(x0, t, settings)
     return a * noise - s * x0
 
@@ -50,7 +50,9 @@ def predicted(
 
 
 def clean(answer: Tensor, noisy: Tensor, t: Tensor, settings: DiscreteDiffusionSettings) -> Tensor:
-    """Return the data that a predicted target means: x0 = a x_t - s v, or (x_t - s epsilon) / a.
+    """Return the data that a predicted target means.
+
+    It is x0 = a x_t - s v, or (x_t - s epsilon) / a, or what is predicted.
 
     Args:
         answer: (B, ...) predicted target.
@@ -58,6 +60,8 @@ def clean(answer: Tensor, noisy: Tensor, t: Tensor, settings: DiscreteDiffusionS
         t: (B,) times in [0, 1].
         settings: of the process.
     """
+    if settings.prediction == "x0":
+        return answer
     a, s = _levels_like(noisy, t, settings)
     return (noisy - s * answer) / a if settings.prediction == "epsilon" else a * noisy - s * answer
 
@@ -93,12 +97,15 @@ def _kept(settings: DiscreteDiffusionSettings) -> Tensor:
 
     It is the product of 1 - beta over the steps. Cosine: 1 - beta_n = f(n / T) / f((n - 1) / T)
     with f(t) = cos^2(pi / 2 (t + o) / (1 + o)), at least 0.001. Scaled-linear: sqrt(beta_n) is even
-    from the first to the last.
+    from the first to the last. Linear: beta_n is.
     """
     if settings.schedule == "cosine":
         t = torch.linspace(0, 1, settings.timesteps + 1, dtype=torch.float64)
         f = torch.cos((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * torch.pi / 2) ** 2
         beta = (1 - f[1:] / f[:-1]).clamp(max=LARGEST_BETA)
+    elif settings.schedule == "linear":
+        first, last = settings.beta_first, settings.beta_last
+        beta = torch.linspace(first, last, settings.timesteps, dtype=torch.float64)
     else:
         first, last = settings.beta_first**0.5, settings.beta_last**0.5
         beta = torch.linspace(first, last, settings.timesteps, dtype=torch.float64) ** 2

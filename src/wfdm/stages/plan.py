@@ -39,14 +39,15 @@ def code_of(stage: str, *implementations: str) -> str:
 
 
 def checked(study: Study) -> Study:
-    """Return the study; raise UserError for maps of a metadata field that there is not."""
+    """Return the study; raise UserError where a network names a metadata field that is none."""
     from wfdm.data.metadata import load_schema
 
     for name, row in study.denoisers.items():
-        maps = row.network.maps
-        if maps and (unknown := [each for each in maps if each not in load_schema().names]):
+        key = "maps" if hasattr(row.network, "maps") else "metadata"
+        fields = getattr(row.network, key)
+        if fields and (unknown := [each for each in fields if each not in load_schema().names]):
             raise UserError(
-                f"configuration: 'denoisers.{name}.network.maps': no metadata field "
+                f"configuration: 'denoisers.{name}.network.{key}': no metadata field "
                 f"'{unknown[0]}'; there is {', '.join(load_schema().names)}"
             )
     return study

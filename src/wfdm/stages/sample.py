@@ -44,6 +44,7 @@ def run(
     steps: Annotated[int, "Of the sampler (paper: 50)."] = 50,
     eta: Annotated[float, "Of ddim: noise on the way, from 0 to 1."] = 0.0,
     guidance: Annotated[float, "Weight of the metadata; 1: off (paper)."] = 1.0,
+    clamp: Annotated[bool, "Keep what each step predicts in the range of volumes."] = False,
     batch: Annotated[int, "Volumes side by side on a GPU; of a CPU no bit depends on it."] = 8,
     arithmetic: Annotated[str, "Of a GPU: float32, tf32 or bf16."] = "tf32",
     channels_last: Annotated[bool, "Channels beside each other in memory."] = False,
@@ -59,7 +60,7 @@ def run(
     from wfdm.config.generators import SamplerSettings
 
     asked = {"sampler": sampler, "steps": steps, "eta": eta}
-    asked |= {"guidance": guidance, "batch": batch}
+    asked |= {"guidance": guidance, "clamp": clamp, "batch": batch}
     levers = {"arithmetic": arithmetic, "channels_last": channels_last}
     asked |= {"inference": levers | {"compile": compile, "graphs": graphs}}
     sampling = parse(SamplerSettings, asked, "wfdm sample")

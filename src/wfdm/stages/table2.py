@@ -25,6 +25,9 @@ def run(
     latents: Annotated[
         list[str] | None, "NAME=LABEL of the compressor whose latents a generator models."
     ] = None,
+    domain: Annotated[
+        list[str] | None, "NAME=WORDS of a generator that works in no latents but in these."
+    ] = None,
 ) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
     from wfdm.tables.systems import described
@@ -33,12 +36,19 @@ def run(
 
     files = paths(row or [])
     names, compressors = labels(label, files), pairs(latents or [])
+    domains = pairs(domain or [])
     with recorded("table2", out, settings, [*files.values(), published]) as record:
-        record.settings |= {"labels": names, "latents": compressors}
+        record.settings |= {"labels": names, "latents": compressors, "domains": domains}
         systems = {
             name: {
                 "Model": names[name],
-                **described(settings, settings.generators[name], path, compressors.get(name, "")),
+                **described(
+                    settings,
+                    settings.generators[name],
+                    path,
+                    compressors.get(name, ""),
+                    domains.get(name, ""),
+                ),
             }
             for name, path in files.items()
         }

@@ -20,7 +20,7 @@ OWN = {"rflow": "euler", "ddpm": "ancestral"}
 
 
 def described(
-    settings: Any, row: GeneratorSettings, made_of: Path, compressor: str
+    settings: Any, row: GeneratorSettings, made_of: Path, compressor: str, domain: str = ""
 ) -> dict[str, str]:
     """Return the cells of table 2 of one generator.
 
@@ -29,6 +29,7 @@ def described(
         row: the generator.
         made_of: config.json of its denoiser, the table of its volumes, or its published weights.
         compressor: what the compressor is called whose latents it models.
+        domain: what it works in, where these are no latents.
 
     Raises:
         UserError: `made_of` names no modalities.
@@ -42,8 +43,8 @@ def described(
     denoiser = settings.denoisers[row.denoiser]
     sources = dict.fromkeys(SOURCES[source.kind] for source in settings.sources)
     return modalities | {
-        "Conditioning": "Modality + metadata",  # what every denoiser is given
-        "Synthesis domain": f"Latent ({compressor})",
+        "Conditioning": denoiser.network.conditioning,
+        "Synthesis domain": domain or f"Latent ({compressor})",
         "Scheduler": _scheduler(denoiser, row),
         "Steps": str(row.steps),
         "Training source": ", ".join(sources),

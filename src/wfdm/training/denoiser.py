@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from wfdm.config.denoisers import DenoiserTraining, LatentKind, ProcessSettings, UNetSettings
+from wfdm.config.denoisers import DenoiserTraining, LatentKind, NetworkSettings, ProcessSettings
 from wfdm.data.metadata import Statistics
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
@@ -51,7 +51,7 @@ class Task:
 
     name: str
     seed: int
-    network: UNetSettings
+    network: NetworkSettings
     process: ProcessSettings
     training: DenoiserTraining
     age_group_from_age: bool

@@ -2,26 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from wfdm.config.denoisers import ProcessSettings, UNetSettings
+from wfdm.config.denoisers import NetworkSettings, ProcessSettings
 from wfdm.data.metadata import Schema, Statistics, load_schema
 from wfdm.errors import UserError
-from wfdm.models.denoisers.unet import Denoiser
+from wfdm.models.denoisers.network import Network
 from wfdm.models.weights import load_weights
 
 
-def build(network: UNetSettings, latent_shape: tuple[int, int, int, int]) -> Denoiser:
+def build(network: NetworkSettings, latent_shape: tuple[int, int, int, int]) -> Network:
     """Return a denoiser of latents (C, d, h, w), weights drawn from torch's global generator."""
-    return Denoiser(network, latent_shape, load_schema())
+    module, _, name = network.implementation.partition(":")
+    made: Network = getattr(import_module(module), name)(network, latent_shape, load_schema())
+    return made
 
 
 def config_text(
     name: str,
-    network: UNetSettings,
+    network: NetworkSettings,
     process: ProcessSettings,
     conditioning_dropout: float,
     modalities: Sequence[str],
@@ -66,7 +69,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         fields = config["metadata_fields"]
-        config["network"] = UNetSettings.model_validate(config["network"])
+        config["network"] = TypeAdapter(NetworkSettings).validate_python(config["network"])
         config["process"] = TypeAdapter(ProcessSettings).validate_python(config["process"])
         config["conditioning_dropout"] = float(config["conditioning_dropout"])
         config["age_group_from_age"] = bool(config["age_group_from_age"])
@@ -82,7 +85,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(folder: Path) -> tuple[Denoiser, dict[str, Any]]:
+def load(folder: Path) -> tuple[Network, dict[str, Any]]:
     """Load a trained denoiser (EMA weights) in eval mode, frozen, and its `read_config`.
 
     Raises:

@@ -21,6 +21,7 @@ from wfdm.data.table import MODALITIES
 from wfdm.models.blocks import quicken
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
+from wfdm.models.denoisers.network import Network
 
 NORM_EPS = 1e-6  # MAISI's and the authors'
 CONDITIONING = ("time_embed", "modality_embedding", "metadata_encoder", "metadata_projection")
@@ -28,7 +29,7 @@ CONDITIONING = ("time_embed", "modality_embedding", "metadata_encoder", "metadat
 TIME_SCALE = 1000.0  # the sinusoids' periods are made for times of 0 to 1000
 
 
-class Denoiser(nn.Module):
+class Denoiser(Network):
     """Answer a noisy latent, its time, modality and metadata; what for, the process says.
 
     With the default settings the U-Net is the size of the authors' (180,402,308 parameters next
