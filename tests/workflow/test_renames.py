@@ -20,6 +20,7 @@ from wfdm.provenance.records import SUFFIX
 
 KILLER = Path(__file__).with_name("killer")
 TIMES = (*TIMED, "overview.html")  # this page tells run times
+NO_RESULTS = {"tensorboard", "logs", "cache", "timing"}  # folders; timings are new every time
 GROWING = ("compressors", "denoisers")  # a training's folder: each check writes its files anew
 
 
@@ -55,7 +56,7 @@ def results(drill: Drill) -> dict[Path, bytes]:
     """All results but curves and times; a dot marks what a killed job left."""
     root = drill.workflow.results
     found = (path for path in root.rglob("[!.]*") if path.is_file() and not path.is_symlink())
-    kept = (path for path in found if not {"tensorboard", "logs", "cache"} & {*path.parts})
+    kept = (path for path in found if not NO_RESULTS & {*path.parts})
     return {path: told(path) for path in kept if not path.name.endswith(TIMES)}
 
 
@@ -76,7 +77,7 @@ def nothing_half(drill: Drill, wanted: dict[Path, bytes], moment: str) -> None:
     for record in root.rglob(f"[!.]*{SUFFIX}"):
         for name, digest in json.loads(record.read_text())["outputs"].items():
             path = drill.workflow.folder / name
-            if name.endswith(TIMES) or of_sessions(path):
+            if name.endswith(TIMES) or of_sessions(path) or "timing" in path.parts:
                 continue
             assert not path.exists() or sha256_of(path) == digest, f"{moment}: {path}"
 
