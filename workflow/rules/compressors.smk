@@ -19,6 +19,7 @@ rule train_compressor:
         results("logs/train_compressor/{compressor}.log"),
     benchmark:
         results("logs/train_compressor/{compressor}.benchmark.tsv")
+    priority: 1  # others wait for it longest
     threads: lambda wildcards: training_of(wildcards).threads if training_of(wildcards) else 1
     resources:
         mem_mb=more(64000),
@@ -63,6 +64,7 @@ rule encode:
         results("logs/encode/{compressor}/{shard}.log"),
     benchmark:
         results("logs/encode/{compressor}/{shard}.benchmark.tsv")
+    priority: 1  # others wait for it longest
     threads: 1
     resources:
         mem_mb=more(32000),

@@ -23,6 +23,7 @@ rule train_denoiser:
         results("logs/train_denoiser/{denoiser}.log"),
     benchmark:
         results("logs/train_denoiser/{denoiser}.benchmark.tsv")
+    priority: 1  # others wait for it longest
     threads: lambda wildcards: study.denoisers[wildcards.denoiser].training.threads
     resources:
         mem_mb=more(64000),
@@ -61,6 +62,7 @@ rule sample:
         results("logs/sample/{generator}/{shard}.log"),
     benchmark:
         results("logs/sample/{generator}/{shard}.benchmark.tsv")
+    priority: 1  # others wait for it longest
     threads: 1
     resources:
         mem_mb=more(32000),
