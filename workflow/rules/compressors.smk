@@ -98,6 +98,7 @@ rule latents:
         results("logs/latents/{compressor}.log"),
     benchmark:
         results("logs/latents/{compressor}.benchmark.tsv")
+    priority: 1
     threads: 1
     resources:
         mem_mb=8000,
