@@ -198,6 +198,8 @@ def run(packed: Path, seconds: float, steps: int | None, out: Path) -> None:
         print(folder, code, *last, sep="\n  ", flush=True)
     _give_back(folders, out)
     print(f"{steps} steps each, {time.monotonic() - began:.0f} s in all", flush=True)
+    if any(codes):
+        raise SystemExit("a training failed or was late; what it kept is packed all the same")
 
 
 def _steps(chosen: list[list[str]], seconds: float) -> int:
