@@ -50,7 +50,6 @@ TRAINED = {  # the one that is trained
 MEASURED = {
     **{"floors": 2, "reconstruction": 4, "join": 3},
     **TABLE_A,
-    **JUDGED,
 }
 SHARDED = "preprocess image_hash encode sample floors reconstruction features diversity".split()
 HASHED = {"image_hash": 2, "near_duplicates": 1}
