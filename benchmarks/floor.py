@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.page import put
 from wfdm.config.study import Study
 from wfdm.data.metadata import load_schema
 from wfdm.models.compressors import registry
@@ -26,7 +27,6 @@ from wfdm.models.denoisers.unet import Denoiser
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/speed.md"
-BEGIN, END = "<!-- made by benchmarks/floor.py -->\n", "<!-- end -->\n"
 BYTES = {"bf16": 2, "tf32": 4, "float32": 4}
 META = torch.device("meta")
 
@@ -157,8 +157,7 @@ def _seconds(seconds: float) -> str:
 def main() -> None:
     """Write the tables into the page."""
     text = table(parts(Study()))
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{text}{END}{rest.split(END)[1]}", encoding="utf-8")
+    put(PAGE, "benchmarks/floor.py", text)
     print(text)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks.page import put
 from benchmarks.rates_read import Rates
 from wfdm.config.baselines import PublishedSystem
 from wfdm.config.study import Study
@@ -30,7 +31,6 @@ from wfdm.stages import rows as rows_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/cluster.md"
-BEGIN, END = "<!-- made by benchmarks/needs.py -->\n", "<!-- end -->\n"
 SAFETY = 1.5
 SESSIONS, PROCESSES = 29_139, 8
 LATENT = (4, 48, 56, 40)
@@ -296,8 +296,7 @@ def main() -> None:
         overlay.write_text(yaml.safe_dump(content))
         declared = plan(overlay, "all", "snapshot")
     found = needs(given)
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table(found, declared)}{END}{rest.split(END)[1]}")
+    put(PAGE, "benchmarks/needs.py", table(found, declared))
     print(*wanting(found, declared), sep="\n")
 
 

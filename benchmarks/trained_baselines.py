@@ -16,13 +16,13 @@ import torch
 import yaml
 
 from benchmarks.floor import META, ROOT, counted
+from benchmarks.page import put
 from wfdm.config.study import Study, merged
 from wfdm.models.compressors import registry
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 
 PAGE = ROOT / "docs/baselines.md"
-BEGIN, END = "<!-- made by benchmarks/trained_baselines.py -->\n", "<!-- end -->\n"
 SCANS = 45_880
 PASSES = 3  # of a training step
 
@@ -117,9 +117,7 @@ def main() -> None:
     """Count, and write the table into its page."""
     made = table(costs(study()))
     print(made)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{made}{END}{after}")
+    put(PAGE, "benchmarks/trained_baselines.py", made)
 
 
 if __name__ == "__main__":

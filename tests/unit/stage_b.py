@@ -7,6 +7,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 from wfdm.config.compressors import Architecture, HaarTransform
 from wfdm.config.denoisers import (
@@ -24,7 +25,7 @@ from wfdm.data.volumes import model_affine
 from wfdm.latents.cache import merge
 from wfdm.latents.encode import encode_shard
 from wfdm.models.compressors.registry import build, save
-from wfdm.training.denoiser import Task, train_denoiser
+from wfdm.training.denoiser import StageB, Task, train_denoiser
 
 VOLUME = VolumeSettings(shape=(16, 16, 16))
 SPACING = 2.0
@@ -121,3 +122,17 @@ def train(
     task = replace(training_task(**changes), latents=latents)
     train_denoiser(task, folder, scans, STATISTICS, out, 1, 0, "identity")
     return out
+
+
+def die_at_step(patch: pytest.MonkeyPatch, step: int) -> list[int]:
+    """Let stage B die as it begins a step, once; the list that is returned grows with each step."""
+    original, calls = StageB.step, []
+
+    def dies(self, *arguments):
+        calls.append(1)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    patch.setattr(StageB, "step", dies)
+    return calls

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.networks.schedulers import DDPMScheduler
 
-from tests.unit.stage_b import LATENT, STATISTICS, cohort, encode_all, training_task
+from tests.unit.stage_b import LATENT, STATISTICS, cohort, die_at_step, encode_all, training_task
 from tests.unit.stage_b import train as trained
 from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
 from wfdm.errors import UserError
@@ -191,15 +191,7 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
     latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(latents, tmp_path / "whole", steps=6)
-    original, calls = StageB.step, []
-
-    def dies(self, *arguments):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(self, *arguments)
-
-    monkeypatch.setattr(StageB, "step", dies)
+    calls = die_at_step(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         trained(latents, tmp_path / "cut", steps=6)
     resumed = trained(latents, tmp_path / "cut", steps=6)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from tests.unit.stage_b import STATISTICS, VOLUME, cohort, encode_all, training_task
+from tests.unit.stage_b import STATISTICS, VOLUME, cohort, die_at_step, encode_all, training_task
 from wfdm.baselines import med_ddpm_networks as med
 from wfdm.baselines import wdm_networks as wdm
 from wfdm.baselines.ancestral import step_back
@@ -269,15 +269,7 @@ def test_a_cut_off_training_ends_as_an_undisturbed_one(
     system: System, latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(system, latents, tmp_path / "whole")
-    original, calls = StageB.step, []
-
-    def dies(self, *arguments):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return original(self, *arguments)
-
-    monkeypatch.setattr(StageB, "step", dies)
+    calls = die_at_step(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         train(system, latents, tmp_path / "cut")
     resumed = train(system, latents, tmp_path / "cut")

@@ -144,12 +144,8 @@ class Voxels(Section):
     implementation: ClassVar[str] = "wfdm.models.compressors.uncompressed:Voxels"
     published: ClassVar[str] = PUBLISHED
     domain: ClassVar[str] = "Pixel"
+    factor: ClassVar[int] = 1
     kind: Literal["voxels"]
-
-    @property
-    def factor(self) -> int:
-        """f, by which each side of a latent is smaller than the volume's."""
-        return 1
 
 
 class Subbands(Section):
@@ -158,12 +154,8 @@ class Subbands(Section):
     implementation: ClassVar[str] = "wfdm.models.compressors.uncompressed:Subbands"
     published: ClassVar[str] = PUBLISHED
     domain: ClassVar[str] = "DWT coefficient space"
+    factor: ClassVar[int] = 2
     kind: Literal["subbands"]
-
-    @property
-    def factor(self) -> int:
-        """f, by which each side of a latent is smaller than the volume's."""
-        return 2
 
 
 class Custom(Section):

@@ -53,9 +53,8 @@ def draws(
 
 def _alone(values: Sequence[float]) -> tuple[float, ...]:
     """Return NUMBERS of one model."""
-    middle, deviation = mean(values), stdev(values)
-    reach = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * deviation / len(values) ** 0.5
-    return middle, deviation, middle - reach, middle + reach
+    ends = stats.ttest_1samp(values, 0).confidence_interval(LEVEL)
+    return mean(values), stdev(values), float(ends.low), float(ends.high)
 
 
 def _between(values: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
