@@ -2,11 +2,11 @@
 
     python -m benchmarks.effects RESULTS --out FILE.csv [--denoiser wfdm] [--steps 20]
 
-RESULTS is the results root of a finished study. For ages 20 to 80 and both sexes 40 samples are made,
-told both and told neither, each from its own noise. On each volume, ventricles are the dark voxels
-(below 0.35) deeper than 25 mm in the brain, and the brain all voxels above 0.1, its largest part
-with holes filled. Rows tell Pearson's r of age and ventricles with its 95 % interval (Fisher), their slope,
-and the brains of men and women. Real scans say how much there is to be found by this measure.
+RESULTS is the results root of a finished study. For ages 20 to 80 and both sexes 40 samples are
+made, told both and told neither, each from its own noise. On each volume, ventricles are the dark
+voxels (below 0.35) deeper than 25 mm in the brain, and the brain all voxels above 0.1, its largest
+part with holes filled. Rows tell Pearson's r of age and ventricles with its 95 % interval (Fisher),
+their slope, and the brains of men and women. Real scans say how much there is to be found so.
 """
 
 import argparse

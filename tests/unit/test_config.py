@@ -144,19 +144,19 @@ def test_a_study_that_is_written_whole_is_read_as_it_was(tmp_path):
 
 
 def test_variants_of_the_demo_differ_by_what_they_compare_alone():
-    demo = files.read_study(*(ROOT / f"config/{name}.yaml" for name in ("config", "demo")))
-    made = files.read_study(*(ROOT / f"config/{name}.yaml" for name in ("config", "demo", "variants")))
-    ours = demo.denoisers["wfdm"]
+    whole, demo, over = (ROOT / f"config/{name}.yaml" for name in ("config", "demo", "variants"))
+    ours = files.read_study(whole, demo).denoisers["wfdm"]
+    made = files.read_study(whole, demo, over)
     for name, row in made.denoisers.items():
         assert row.network == ours.network and row.latents == ours.latents, name
         assert row.training.model_copy(update={"loss": "l2"}) == ours.training, name
     assert made.denoisers["maisi"].process == ours.process
     assert made.compressors["vae-gan"].training == made.compressors["wf-sa-vae"].training
-    whole = files.read_study(ROOT / "config/config.yaml")
-    assert {*made.schedulers} == {*whole.schedulers}
+    paper = files.read_study(whole)
+    assert {*made.schedulers} == {*paper.schedulers}
     for name, row in made.denoisers.items():
-        assert row.process.kind == whole.denoisers[name].process.kind
-        assert row.training.loss == whole.denoisers[name].training.loss
+        assert row.process.kind == paper.denoisers[name].process.kind
+        assert row.training.loss == paper.denoisers[name].training.loss
 
 
 def test_the_schema_fits_whole_files_and_overlays_and_refuses_slips(tmp_path):
