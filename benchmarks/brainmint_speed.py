@@ -3,11 +3,11 @@
     PYTHONPATH=src python -m benchmarks.brainmint_speed --out FILE.csv [--shape 96 112 80]
         [--steps 10] [--repeats 3] [--threads 2] [--levers float32 "bf16, channels last" ...]
 
-Both have the same random weights, noise, conditions, Euler steps and decoder, at the study's widths;
-theirs works in float32 (TF32 on a GPU, torch's default for convolutions), as its samplers do. The
-metadata are coded once for both. Each repeat makes one volume by each of the two, one after the
-other; the ratio is the median of the repeats'. The error is the relative norm of the volumes'
-difference.
+Both have the same random weights, noise, conditions, Euler steps and decoder, at the study's
+widths; theirs works in float32 (TF32 on a GPU, torch's default for convolutions), as its samplers
+do. The metadata are coded once for both. Each repeat makes one volume by each of the two, one
+after the other; the ratio is the median of the repeats'. The error is the relative norm of the
+volumes' difference.
 """
 
 import argparse
