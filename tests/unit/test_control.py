@@ -134,3 +134,31 @@ def test_the_gradient_reaches_the_branch_alone(denoiser):
     }
     assert learning == {"controlnet_down_blocks", "controlnet_mid_block"}
     assert all(weight.grad is None for weight in denoiser.parameters())
+
+
+def test_it_learns_what_it_is_told(denoiser):
+    """A pattern whose sign the source alone knows: told the other sign, it answers that one."""
+    branch = branch_of(denoiser, False)
+    given = torch.Generator().manual_seed(4)
+    coarse = torch.randn(1, 4, 2, 2, 2, generator=given)
+    pattern = torch.nn.functional.interpolate(coarse, LATENT[1:], mode="trilinear")
+    conditions, noise_alone = Conditions.of(["T2w"] * 4, [{}] * 4, None), torch.ones(4)
+    adam = torch.optim.Adam(branch.parameters(), 1e-2)
+
+    def losses() -> list[torch.Tensor]:
+        sign = 2.0 * torch.randint(0, 2, (4, 1, 1, 1, 1), generator=given) - 1
+        z, x = torch.randn(4, *LATENT, generator=given), sign * pattern
+        latents, there = torch.zeros(4, 4, *LATENT), torch.zeros(4, 4)
+        latents[:, 0], there[:, 0] = x, 1
+        found = []
+        for told in (latents, -latents):
+            made = answers(denoiser, branch, z, noise_alone, conditions, Sources(told, there))
+            found.append((made - x).square().mean())
+        return found
+
+    for _ in range(20):
+        adam.zero_grad()
+        losses()[0].backward()
+        adam.step()
+    right, wrong = losses()
+    assert right < 0.5 * wrong

@@ -35,7 +35,7 @@ def inside(made: Tensor, real: Tensor, masks: Mapping[str, Tensor]) -> dict[str,
 
 def _similarity(made: Tensor, real: Tensor) -> Tensor:
     """Return the structural similarity around each voxel, (*shape) float64."""
-    padded = (functional.pad(each.float(), [WINDOW // 2] * 6) for each in (made, real))
+    first, second = (functional.pad(each.float(), [WINDOW // 2] * 6) for each in (made, real))
     window, sigma = (WINDOW,) * 3, (SIGMA,) * 3
-    similar, _ = compute_ssim_and_cs(*padded, 3, window, sigma, data_range=1.0)
+    similar, _ = compute_ssim_and_cs(first, second, 3, window, sigma, data_range=1.0)
     return similar[0, 0].double()

@@ -70,7 +70,8 @@ def _rows(
     every: Mapping[str, pd.DataFrame], target: str, sources: str, called: Mapping[str, str]
 ) -> list[dict[str, str]]:
     """Return the rows of one target and source set: each completion, then the floors, once."""
-    rows, floors = [], {}
+    rows: list[dict[str, str]] = []
+    floors: dict[str, dict[str, str]] = {}
     for key, scans in every.items():
         own = scans[(scans["modality"] == target) & (scans["sources"] == sources)]
         if own.empty:
@@ -79,11 +80,10 @@ def _rows(
         asked = len(of[COMPLETED])
         rows.append(_row(target, sources, called.get(key, key), of[COMPLETED], asked))
         for method, name in FLOORS.items():
-            # The floors know no completion: those of the one with the most scans are shown.
-            if len(of[method]) and len(of[method]) > floors.get(method, (0, None))[0]:
-                row = _row(target, sources, name, of[method], asked)
-                floors[method] = (len(of[method]), row)
-    return [*rows, *(floors[method][1] for method in FLOORS if method in floors)]
+            # The floors know no completion: every one that made these scans has the same.
+            if len(of[method]) and method not in floors:
+                floors[method] = _row(target, sources, name, of[method], asked)
+    return [*rows, *(floors[method] for method in FLOORS if method in floors)]
 
 
 def _row(target: str, sources: str, name: str, scans: pd.DataFrame, asked: int) -> dict[str, str]:
