@@ -68,7 +68,6 @@ wildcard_constraints:
     compressor="|".join(study.compressors),
     denoiser="|".join(study.denoisers) or "none",
     generator="|".join(study.generators) or "none",
-    completion="|".join(study.completions) or "none",
     shard=r"\d{4}",
 
 

@@ -16,6 +16,10 @@ localrules:
     tableA1,
 
 
+wildcard_constraints:
+    completion="|".join(study.completions) or "none",
+
+
 rule train_completion:
     input:
         denoiser=completed_by("model.safetensors"),

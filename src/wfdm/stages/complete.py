@@ -153,7 +153,7 @@ class _Recording:
         from wfdm.provenance.records import Began, record_path
 
         request = self.requests[path]
-        told = {"name": request.name, "modality": request.modality}
+        told: dict[str, Any] = {"name": request.name, "modality": request.modality}
         told |= {"sources": list(request.sources)}
         settings = self.settings | told | {"metadata": dict(request.metadata)}
         inputs = self.inputs | digests(request.sources.values())

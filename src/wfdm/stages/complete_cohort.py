@@ -98,16 +98,17 @@ def _requests(
     paths = read_table(volumes).set_index("scan_id")["path"].to_dict()
     table = read_scans(scans)
     known = table["modality"].isin(completion.frozen.modalities)
-    there = table[known & table["scan_id"].isin(paths)]
+    used = table[known & table["scan_id"].isin(paths)]
     if not missing:
-        joined = with_split(there.drop(columns="person"), read_splits(splits))
-        there = there[there["scan_id"].isin(test_scans(joined, splits)["scan_id"])]
-    rows = rows_of(there.assign(path=there["scan_id"].map(paths)))
+        joined = with_split(used.drop(columns="person"), read_splits(splits))
+        used = used[used["scan_id"].isin(test_scans(joined, splits)["scan_id"])]
+    rows = rows_of(used.assign(path=used["scan_id"].map(paths)))
     metadata = {row["scan_id"]: {name: row[name] for name in load_schema().names} for row in rows}
     for key, session in sessions_of(rows).items():
-        for target, sources in _pairs(completion.modalities, session.scans, missing):
+        there = {str(name): path for name, path in session.scans.items()}
+        for target, sources in _pairs(completion.modalities, there, missing):
             # What no scanner made has no row: of its session the first source's tells.
-            row = target if target in session.scans else next(iter(sources))
+            row = target if target in there else next(iter(sources))
             told = metadata[f"{key}_{row}"]
             yield _named(out, key, session, target, sources, told, missing)
 

@@ -41,7 +41,7 @@ def run(
         table = split_volumes(volumes, splits)
         asking = table[table["scan_id"].map(session_of).isin(made["scan_id"].map(session_of))]
         truth = Truth(
-            paths=table.set_index("scan_id")["path"].to_dict(),
+            paths=dict(zip(table["scan_id"], table["path"], strict=True)),
             means=read_means(means),
             nearest=nearest_of(latents.parent, table[table["split"] == "train"], asking),
             lesions=folder,
