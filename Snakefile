@@ -36,6 +36,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/completion.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -61,11 +62,15 @@ rule tables:
         rules.metrics.output,
         results("tables/differences.csv"),
         [results("tables/draws.csv")] if DRAWS else [],
+        [results("tables/tableA1.csv")] if study.completions else [],
 
 
 rule figures:
     input:
         expand(results("figures/{name}.{kind}"), name=FIGURES, kind=["pdf", "png"]),
+        multiext(results("figures/figureA1"), ".pdf", ".png")
+        if study.completions
+        else [],
 
 
 rule all:

@@ -24,6 +24,8 @@ def used() -> dict[str, list[str]]:
         "encode": architecture,
         "reconstruction": architecture,
         "train-denoiser": trained,
+        "train-completion": trained,
+        "complete-cohort": [*trained, *architecture],
         "sample-test": [generator.implementation, *trained, *architecture],
         "figure2": architecture,
         "benchmark": [generator.implementation, *trained, *architecture],

@@ -70,7 +70,7 @@ def test_the_page_of_the_stages_tells_each_with_its_rule_and_what_it_reads():
     assert parts.keys() == stage_modules().keys()
     assert "`compressors.{compressor}.training`" in parts["train-compressor"]
     assert "`train_compressor` in `workflow/rules/compressors.smk`" in parts["train-compressor"]
-    by_hand = {"audit", "crate", "export-checkpoint", "import-checkpoint", "sample"}
+    by_hand = {"audit", "complete", "crate", "export-checkpoint", "import-checkpoint", "sample"}
     assert by_hand | {"verify-manifest"} == set(re.findall(r"^## (.+)$", asked, flags=re.M))
     called = re.findall(r"\bwfdm ([a-z][a-z0-9-]+) ", "".join(map(Path.read_text, RULES)))
     for name in called:
@@ -192,6 +192,7 @@ def test_the_reference_tells_every_key():
 
 
 DDPM = {"compressor": "wf-sa-vae", "process": {"kind": "ddpm"}}
+LDM = {"compressor": "wf-sa-vae", "network": {"kind": "ldm"}}
 SHRINKING = {"kind": "ddpm", "beta_first": 0.02, "beta_last": 0.01}
 
 
@@ -221,6 +222,15 @@ SHRINKING = {"kind": "ddpm", "beta_first": 0.02, "beta_last": 0.01}
         ({"compressors": {"dwt-1": {"pretrained": "x"}}}, "kind 'haar' has no weights"),
         ({"compressors": {"wf-vae": {"label": "WF-SA-VAE"}}}, "is also the label of"),
         ({"figures": {"generator": "nope"}}, "figures.generator: there is no 'nope'"),
+        ({"completions": {"x": {"denoiser": "nope"}}}, "completions.x.denoiser: there is no"),
+        (
+            {"completions": {"x": {"denoiser": "wfdm", "sampling": {"sampler": "ddim"}}}},
+            "completions.x.sampling.sampler: ddim does not fit",
+        ),
+        (
+            {"denoisers": {"y": LDM}, "completions": {"x": {"denoiser": "y"}}},
+            "completions.x.denoiser: a branch controls a U-Net of kind unet",
+        ),
         (
             {"compressors": {"wf-vae": {"training": {"perceptual": {"lpips": {}}}}}},
             "give either network or lpips",

@@ -89,6 +89,7 @@ def test_a_start_from_elsewhere_says_where_to_start(checkout, tmp_path, elsewher
     assert [path for path in tmp_path.rglob("*") if path.suffix in (".yaml", ".tsv")] == []
 
 
+MISSING = "results/demo/completions/wfdm/missing/volumes.tsv"
 DEMO = {
     **{"asset": 2, "index": 1, "coverage": 1, "split": 1, "phantom": 1, "preprocess": 1},
     **{"quality": 1, "volumes": 1, "image_hash": 1, "near_duplicates": 1},
@@ -119,6 +120,17 @@ def test_systems_trained_here_are_rows_like_any_other(checkout):
     of_compressors = "train_compressor encode latents reconstruction".split()
     of_generators = "train_denoiser sample samples features diversity synthesis join timing".split()
     assert jobs == DEMO | {rule: DEMO[rule] + 3 for rule in (*of_compressors, *of_generators)}
+
+
+def test_a_completion_adds_its_own_jobs_and_changes_no_other(checkout):
+    overlays = [f"config/{name}.yaml" for name in ("demo", "completion", "completion-demo")]
+    study = Workflow(checkout.folder, [*overlays, *checkout.configs])
+    jobs = dict(planned(study.run("--dry-run")))
+    jobs.pop("all")
+    own = "train_completion complete_tests completed_tests completion_metrics join_completion"
+    assert jobs == DEMO | dict.fromkeys([*own.split(), "tableA1", "figureA1"], 1)
+    missing = dict(planned(study.run("--dry-run", MISSING)))
+    assert {"train_completion", "complete_missing", "completed"} <= missing.keys()
 
 
 def table_4(shards: int) -> dict[str, int]:

@@ -62,6 +62,32 @@ def latents_of(path):
     )
 
 
+def completed_by(path):
+    """Return an input function: a file of the denoiser that a completion controls."""
+    return lambda wildcards: results(
+        f"denoisers/{study.completions[wildcards.completion].denoiser}/{path}"
+    )
+
+
+def latents_completed(path):
+    """Return an input function: a file of the latents that a completion works on."""
+    return lambda wildcards: results(
+        f"latents/{compressor_of(denoiser_completed(wildcards))}/{path}"
+    )
+
+
+def denoiser_completed(wildcards):
+    """Return the row of the denoiser that a completion controls."""
+    return study.denoisers[study.completions[wildcards.completion].denoiser]
+
+
+def code_completed(stage, wildcards):
+    """Return the code that completed scans depend on, in a stage that makes them."""
+    row = denoiser_completed(wildcards)
+    parts = [row.network.implementation, row.process.implementation]
+    return code_of(stage, architecture(compressor_of(row)), *parts)
+
+
 def source_of(wildcards):
     """Return what a generator is made of: a model, latents' space, or what a reference shows."""
     row = study.generators[wildcards.generator]

@@ -9,6 +9,14 @@ FIGURES = {
 }
 DATA = {
     **({"Draws of samples": results("tables/draws.csv")} if DRAWS else {}),
+    **(
+        {
+            "Completed scans": results("tables/tableA1.csv"),
+            "Completed scans, drawn": results("figures/figureA1.png"),
+        }
+        if study.completions
+        else {}
+    ),
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),

@@ -19,13 +19,13 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
     first = (_spelling, _names, _labels, _volumes)
-    checks = (*first, _crops, _latents, _samplers, _intensities)
+    checks = (*first, _crops, _latents, _samplers, _completions, _intensities)
     return next((found for check in checks for found in check(study)), None)
 
 
 def _spelling(study: Study) -> Iterator[str]:
     """Names of rows become names of folders, and parts of patterns."""
-    for section in ("compressors", "denoisers", "generators", "schedulers"):
+    for section in ("compressors", "denoisers", "generators", "schedulers", "completions"):
         for name in getattr(study, section):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 yield f"{section}: '{name}' names a folder: use letters, digits, - and _ only"
@@ -69,7 +69,7 @@ def _known(rows: Mapping[str, Any], name: str, where: str) -> Iterator[str]:
 
 
 def _labels(study: Study) -> Iterator[str]:
-    for section in ("compressors", "generators"):
+    for section in ("compressors", "generators", "completions"):
         seen: dict[str, str] = {}
         for name, row in getattr(study, section).items():
             label = row.label or name
@@ -138,6 +138,17 @@ def _samplers(study: Study) -> Iterator[str]:
                     f"generators.{name}.clamp: compressor '{denoiser.compressor}' loses something "
                     "each time; only of one without weights can each step be clamped"
                 )
+
+
+def _completions(study: Study) -> Iterator[str]:
+    for name, row in study.completions.items():
+        where = f"completions.{name}"
+        yield from _known(study.denoisers, row.denoiser, f"{where}.denoiser")
+        denoiser = study.denoisers[row.denoiser]
+        if not isinstance(denoiser.network, UNetSettings):
+            yield f"{where}.denoiser: a branch controls a U-Net of kind unet; name another denoiser"
+        if found := row.sampling.exact.misfit(denoiser.process, 0):
+            yield f"{where}.sampling.{found}"
 
 
 def _intensities(study: Study) -> Iterator[str]:

@@ -22,6 +22,7 @@ from wfdm.config.cohort import (
     Source,
     SplitSettings,
 )
+from wfdm.config.completions import CompletionSettings
 from wfdm.config.compressors import (
     CompressorSettings,
     CompressorTraining,
@@ -46,7 +47,7 @@ from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
-ROWS = ("compressors", "denoisers", "generators", "schedulers")
+ROWS = ("compressors", "denoisers", "generators", "schedulers", "completions")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
@@ -196,6 +197,11 @@ class Study(Section):
     schedulers: dict[str, SchedulerSettings] = Field(
         SCHEDULERS,
         description="the rows of table 5, by the paper's key; null removes an inherited one",
+    )
+    completions: dict[str, CompletionSettings] = Field(
+        {},
+        description="branches that make missing modalities from those there are, the paper's "
+        "future work (5.2), by name; none, unless a file adds one (docs/completion.md)",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     timing: TimingSettings = TimingSettings()

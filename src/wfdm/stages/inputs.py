@@ -36,6 +36,27 @@ def paths(texts: Sequence[str]) -> dict[str, Path]:
     return {name: Path(path) for name, path in pairs(texts).items()}
 
 
+def metadata_of(age: float | None, sex: str | None, fields: Sequence[str]) -> dict[str, str]:
+    """Return {field: value} of what is asked for.
+
+    Raises UserError for a field given twice or without a value, or that the schema does not know,
+    and for a value that the field does not take.
+    """
+    from wfdm.data.metadata import canonical, load_schema
+
+    own = [] if age is None else [f"age={age:g}"]
+    own += [] if sex is None else [f"sex={sex}"]
+    metadata = pairs([*own, *fields])
+    known = {each.name: each for each in load_schema().fields}
+    for name, value in metadata.items():
+        if name not in known:
+            raise UserError(f"no metadata field '{name}'; there is {', '.join(known)}")
+        # What is asked for is of no person, so the message may tell it.
+        shown = value if known[name].kind == "numeric" else f"'{value}'"
+        metadata[name] = canonical(known[name], value, f"{name} is {shown}")
+    return metadata
+
+
 def labels(texts: Sequence[str] | None, names: Iterable[str]) -> dict[str, str]:
     """Return what each of `names` is called: as NAME=LABEL texts say, by default as its name.
 
@@ -102,6 +123,17 @@ def architecture_of(compressor: Path) -> str:
     return read_architecture(compressor.parent).implementation
 
 
+def networks_of(denoiser: Path) -> list[str]:
+    """Return the implementations of a trained denoiser's network and process, given its folder.
+
+    Raises UserError where the folder holds no denoiser.
+    """
+    from wfdm.models.denoisers.folder import read_config
+
+    config = read_config(denoiser)
+    return [config["network"].implementation, config["process"].implementation]
+
+
 def models_behind(denoiser: Path) -> list[str]:
     """Return the implementations behind a trained denoiser, given its folder.
 
@@ -114,5 +146,4 @@ def models_behind(denoiser: Path) -> list[str]:
 
     config = read_config(denoiser)
     space = LatentSpace.from_dict(config["latent_space"], denoiser)
-    compressor = read_architecture(Path(space.compressor)).implementation
-    return [compressor, config["network"].implementation, config["process"].implementation]
+    return [read_architecture(Path(space.compressor)).implementation, *networks_of(denoiser)]

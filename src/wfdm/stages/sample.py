@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from wfdm.errors import UserError
 from wfdm.stages.arguments import Threads
-from wfdm.stages.inputs import device, models_behind, pairs
+from wfdm.stages.inputs import device, metadata_of, models_behind
 
 if TYPE_CHECKING:
     from wfdm.generators.latent_diffusion import LatentDiffusion
@@ -107,33 +107,12 @@ def _by_options(
     if n < 1:
         raise UserError(f"-n is {n}; it must be 1 or more")
     check_modality(modality)
-    metadata = _metadata(age, sex, fields)
+    metadata = metadata_of(age, sex, fields)
 
     from wfdm.generators.order import default_name
     from wfdm.generators.protocol import Request
 
     return [Request(default_name(number), modality, metadata) for number in range(1, n + 1)]
-
-
-def _metadata(age: float | None, sex: str | None, fields: list[str]) -> dict[str, str]:
-    """Return {field: value} of what is asked for.
-
-    Raises UserError for a field given twice or without a value, or that the schema does not know,
-    and for a value that the field does not take.
-    """
-    from wfdm.data.metadata import canonical, load_schema
-
-    own = [] if age is None else [f"age={age:g}"]
-    own += [] if sex is None else [f"sex={sex}"]
-    metadata = pairs([*own, *fields])
-    known = {each.name: each for each in load_schema().fields}
-    for name, value in metadata.items():
-        if name not in known:
-            raise UserError(f"no metadata field '{name}'; there is {', '.join(known)}")
-        # What is asked for is of no person, so the message may tell it.
-        shown = value if known[name].kind == "numeric" else f"'{value}'"
-        metadata[name] = canonical(known[name], value, f"{name} is {shown}")
-    return metadata
 
 
 class _Recording:

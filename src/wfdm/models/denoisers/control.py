@@ -32,7 +32,7 @@ class ControlNet(nn.Module):
     So a fresh branch changes nothing. The metadata goes to the U-Net alone.
 
     Args:
-        settings: of the U-Net that it controls; it folds no voxels (`patch` 1).
+        settings: of the U-Net that it controls. It folds no voxels itself (`patch`).
         latent_channels: channels of the latent, C.
         control_channels: channels of the condition: C for each scan that it may hold.
         condition_channels: inside the condition's embedding.
@@ -88,9 +88,18 @@ class ControlNet(nn.Module):
                 t1w, t2w, flair, t1ce.
             scale: all residuals are multiplied by it.
         """
+        return self.residuals(z, self.condition(t, modality, synthetic), control, scale)
+
+    def condition(self, t: Tensor, modality: Tensor, synthetic: Tensor) -> Tensor:
+        """Return the vector injected into every block, (B, 8 * channels[0]); see `forward`."""
         sinusoids = get_timestep_embedding(TIME_SCALE * t, self.first)
         embedded = self.time_embed(sinusoids) + self.class_embedding(modality)
-        embedding = cat([embedded, self.synthetic_embedding(synthetic)], dim=1)
+        return cat([embedded, self.synthetic_embedding(synthetic)], dim=1)
+
+    def residuals(
+        self, z: Tensor, embedding: Tensor, control: Tensor, scale: float = 1.0
+    ) -> Residuals:
+        """Return what `forward` does, given what `condition` returns."""
         h = self.conv_in(z) + self.controlnet_cond_embedding(control)
         skips = [h]
         for block in self.down_blocks:

@@ -1,0 +1,265 @@
+"""Train a control branch that makes a session's missing modalities; the denoiser stays as it is.
+
+Zhang et al. 2023 (arXiv 2302.05543), on the sessions with two modalities or more: one is made, and
+a random subset of the others is told.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from wfdm.config.completions import CompletionTraining
+from wfdm.config.volumes import VolumeSettings
+from wfdm.data.table import MODALITIES
+from wfdm.errors import UserError
+from wfdm.latents.cache import Latents
+from wfdm.latents.standard import Standard
+from wfdm.models.denoisers import branch_folder, folder
+from wfdm.models.denoisers.branch_folder import Branch
+from wfdm.models.denoisers.conditions import Conditions
+from wfdm.models.denoisers.controlled import Sources, answers, new_branch
+from wfdm.models.denoisers.unet import Denoiser
+from wfdm.provenance.digests import sha256_of
+from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
+from wfdm.training import ema
+from wfdm.training.companions import Companions, SubsetDraws
+from wfdm.training.denoiser import LOSSES, TIMES
+from wfdm.training.learning_rates import polynomial
+from wfdm.training.loop import Batch, Draws, Plan, Run, train
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained: the settings of one completion.
+
+    Attributes:
+        name: of the completion; part of every draw's seed.
+        seed: the study's.
+        condition_channels: of the branch.
+        training: how it is trained.
+        volume: how volumes become tensors; it is kept beside the weights.
+    """
+
+    name: str
+    seed: int
+    condition_channels: int
+    training: CompletionTraining
+    volume: VolumeSettings
+
+
+def train_completion(
+    task: Task,
+    denoiser: Path,
+    latents: Path,
+    scans: pd.DataFrame,
+    out: Path,
+    threads: int,
+    workers: int,
+    identity: str,
+) -> dict[str, float]:
+    """Train a branch, or continue one that was cut off; write it into `out`.
+
+    Args:
+        task: what is trained.
+        denoiser: folder of the trained denoiser.
+        latents: folder of the latent cache.
+        scans: columns of the scan table without the person, and the split, of every encoded scan.
+        out: receives model.safetensors (EMA weights of the branch alone), config.json,
+            history.csv, last/.
+        threads: CPU threads.
+        workers: loader processes.
+        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
+
+    Returns:
+        Speed and memory, for the record.
+
+    Raises:
+        UserError: denoiser and latents do not fit, a split has no session with two modalities,
+            or training diverges.
+    """
+    objective = StageC(task, denoiser, Latents(latents), scans)
+    branch = Branch(
+        name=task.name,
+        condition_channels=task.condition_channels,
+        modalities=objective.modalities,
+        volume=task.volume,
+        denoiser=denoiser,
+        denoiser_sha256=sha256_of(denoiser / "model.safetensors"),
+    )
+    plan = Plan(
+        name=task.name,
+        seed=task.seed,
+        steps=task.training.steps,
+        validate_every=task.training.validate_every,
+        folder=out,
+        config=partial(branch_folder.config_text, branch),
+        identity=identity,
+        precision=task.training.precision,
+        threads=threads,
+        workers=workers,
+    )
+    return train(objective, plan)
+
+
+class StageC:
+    """The objective of stage B with a branch beside the frozen denoiser; the branch is averaged.
+
+    The denoiser is no module of the training: its weights are neither changed nor kept in the
+    state. See `wfdm.training.loop.Objective` for the attributes.
+    """
+
+    exported = "ema"
+
+    def __init__(self, task: Task, denoiser: Path, cache: Latents, scans: pd.DataFrame) -> None:
+        training = task.training
+        self.task, self.latent_shape = task, cache.space.shape
+        network, config = folder.load(denoiser)
+        if not isinstance(network, Denoiser):
+            raise UserError(f"{denoiser}: a branch controls a U-Net of kind unet, and none else")
+        made = config["latent_space"]["compressor_sha256"]
+        if made != cache.space.compressor_sha256:
+            raise UserError(f"{cache.folder}: are latents of another compressor than {denoiser}'s")
+        self.denoiser, self.standard = network, Standard.read(denoiser)
+        self.process_settings = config["process"]
+        self.process: Any = import_module(self.process_settings.implementation)
+        self.loss = LOSSES[training.loss]
+        known = scans[scans["modality"].isin(config["modalities"])]
+        fit, judged = (
+            Companions.of(cache, _of_split(known, split), config["statistics"], split)
+            for split in ("train", "validation")
+        )
+        self.modalities = [name for name in MODALITIES if name in fit.scans.modalities]
+        self.data: Draws = SubsetDraws(fit, training.balance)
+        self.judged = judged
+        order = generator_for(task.seed, "validation", task.name)
+        self.chosen = order.permutation(len(judged.others))[: training.validation_scans]
+        with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
+            model = new_branch(network.settings, self.latent_shape[0], task.condition_channels)
+        model.start_as(network)
+        average = copy.deepcopy(model).requires_grad_(False)
+        self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
+        adam = torch.optim.Adam(model.parameters(), training.learning_rate)
+        self.optimizers: Mapping[str, Optimizer] = {"model": adam}
+        self.batch_size = training.batch_size
+        self.validation_size = len(self.chosen)
+        names = {judged.scans.modalities[index] for index in self.chosen}
+        own = [f"val_loss_{name}" for name in MODALITIES if name in names]
+        errors = [*(f"x0_{time:g}" for time in TIMES), "x0_modality_mean"]
+        self.columns = ["val_loss", *own, "val_alone", "val_other_sources", *errors]
+        self.schedule = partial(
+            polynomial,
+            steps=training.steps,
+            warmup_steps=training.warmup_steps,
+            power=training.decay_power,
+        )
+
+    def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Update the branch on one batch, then its average."""
+        device = batch["z"].device
+        uniform = torch.rand(len(batch["z"]), device=device, generator=generator)
+        noise = torch.randn(batch["z"].shape, device=device, generator=generator)
+        self._move(device)
+        with run.fabric.autocast():
+            loss = self._loss(run.modules["model"], batch, uniform, noise)
+        if run.update("model", loss, self.task.training.gradient_clip):
+            decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
+            ema.update(self.modules["ema"], self.modules["model"], decay)
+        return {"loss": loss.detach()}
+
+    def validate(self, run: Run, index: int) -> dict[str, float]:
+        """Return what one scan says of the average, by column of the history.
+
+        Noise and the subset that is told belong to the scan, the times are spread evenly over the
+        scans. Beside the loss stand
+
+            val_loss_MODALITY    the loss of the modality that is made
+            val_alone            the loss of the denoiser without the branch: what it began with
+            val_other_sources    the loss with the sources of the next scan
+            x0_T                 squared error of the predicted z_0 at time T, scaled latent
+            x0_modality_mean     the same of the constant mean latent of the modality
+        """
+        place, following = (
+            int(self.chosen[each % self.validation_size]) for each in (index, index + 1)
+        )
+        batch, other = ({k: v[None] for k, v in self._told(p).items()} for p in (place, following))
+        own = seed_for(self.task.seed, "validation", self.judged.scans.scan_ids[place])
+        noise = torch.randn(batch["z"].shape, generator=torch_generator(own))
+        uniform = torch.tensor([(index + 0.5) / self.validation_size])
+        batch, other, uniform, noise = run.fabric.to_device((batch, other, uniform, noise))
+        self._move(noise.device)
+        swapped = batch | {key: other[key] for key in ("sources", "there")}
+        model, name = self.modules["ema"], self.judged.scans.modalities[place]
+        with run.fabric.autocast():
+            loss = self._loss(model, batch, uniform, noise)
+            found = {
+                "val_loss": loss,
+                f"val_loss_{name}": loss,
+                "val_alone": self._loss(None, batch, uniform, noise),
+                "val_other_sources": self._loss(model, swapped, uniform, noise),
+            }
+            for time in TIMES:
+                error = self._restored(batch, noise.new_full((1,), time), noise) - batch["z"]
+                found[f"x0_{time:g}"] = error.square().mean()
+        mean = self.standard.modality_mean[batch["modality"]]
+        found["x0_modality_mean"] = (mean - batch["z"]).square().mean()
+        return {key: float(value) for key, value in found.items()}
+
+    def _told(self, place: int) -> Batch:
+        """Return a validation scan with the subset that belongs to it."""
+        name = self.judged.scans.scan_ids[place]
+        drawn = generator_for(self.task.seed, "validation sources", self.task.name, name)
+        return self.judged.item(place, self.judged.subset(place, drawn))
+
+    def _move(self, device: torch.device) -> None:
+        """Bring what is not trained to where the batch is."""
+        self.standard, self.denoiser = self.standard.to(device), self.denoiser.to(device)
+
+    def _loss(
+        self, model: nn.Module | None, batch: Batch, uniform: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Return the loss of a batch at the times that `uniform` leads to; None: without branch."""
+        settings = self.process_settings
+        x0 = self.standard.seen(batch["z"], batch["modality"])
+        t = self.process.training_times(uniform, self.latent_shape, settings)
+        noisy = self.process.noised(x0, noise, t, settings)
+        predicted = self._predicted(model, batch, noisy, t)
+        return self.loss(predicted, self.process.target(x0, noise, t, settings))
+
+    def _restored(self, batch: Batch, t: Tensor, noise: Tensor) -> Tensor:
+        """Return the scaled latent that the average predicts from z, noised to the times t."""
+        modality, settings = batch["modality"], self.process_settings
+        x0 = self.standard.seen(batch["z"], modality)
+        noisy = self.process.noised(x0, noise, t, settings)
+        answer = self._predicted(self.modules["ema"], batch, noisy, t)
+        return self.standard.scaled(self.process.clean(answer, noisy, t, settings), modality)
+
+    def _predicted(self, model: nn.Module | None, batch: Batch, noisy: Tensor, t: Tensor) -> Tensor:
+        """Return what the process calls the network's answer."""
+        told = Conditions.from_dict(batch)
+        if model is None:
+            output = self.denoiser(noisy, t, told)
+        else:
+            sources = Sources(self._seen(batch["sources"]), batch["there"])
+            output = answers(self.denoiser, model, noisy, t, told, sources)
+        return self.process.predicted(output.float(), noisy, t, self.process_settings)
+
+    def _seen(self, sources: Tensor) -> Tensor:
+        """Return scaled latents (B, 4, C, d, h, w) as the denoiser sees those of each modality."""
+        numbers = torch.arange(len(MODALITIES), device=sources.device)
+        return torch.stack([self.standard.seen(each, numbers) for each in sources])
+
+
+def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:
+    rows = scans[scans["split"] == split].sort_values("scan_id")
+    if rows.empty:
+        raise UserError(f"split: no {split} scan, which training needs: give more people")
+    return rows
