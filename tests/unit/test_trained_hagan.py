@@ -29,13 +29,14 @@ from wfdm.config.gans import GanTraining, HaganNetwork
 from wfdm.config.generators import TrainedGanSettings
 from wfdm.config.study import Study, merged
 from wfdm.config.volumes import VolumeSettings
-from wfdm.data.table import MODALITIES
+from wfdm.data.table import MODALITIES, columns, read_table, write_table
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators import Request
 from wfdm.provenance.digests import sha256_of
+from wfdm.provenance.records import record_path
 from wfdm.seeds import torch_generator
-from wfdm.stages import plan, rows
+from wfdm.stages import benchmark, plan, rows, sample_test, train_gan
 from wfdm.tables.systems import described
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -432,6 +433,44 @@ def test_a_folder_without_a_gan_is_told(text: str | None, tmp_path: Path) -> Non
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"train the GAN|does not describe a trained GAN"):
         hagan_folder.load(tmp_path)
+
+
+# --- the stages -----------------------------------------------------------------------------
+
+
+def test_its_stages_train_sample_and_time_it(volumes: pd.DataFrame, tmp_path: Path) -> None:
+    """As the rules call them, on files: what tables 4 and 6 have of it."""
+    scans = cohort()
+    tables = [tmp_path / f"{name}.tsv" for name in ("scans", "splits", "volumes")]
+    write_table(scans.assign(path="x.nii.gz", state="raw")[list(columns())], tables[0])
+    write_table(scans[["scan_id", "person", "split"]].assign(leak=""), tables[1])
+    write_table(volumes[["scan_id", "modality", "path", "sha256"]], tables[2])
+    grid = {"volume": VOLUME.model_dump(), "spacing": SPACING}
+    row = {"generator": "row", "made": {"kind": "gan", "gan": "tiny"}, **grid}
+
+    own = {"gan": "tiny", "network": SMALL.model_dump(), "training": TRAINING | {"steps": 1}}
+    settings = train_gan.Settings.parse(json.dumps({"seed": 7, **own, **grid}))
+    model = tmp_path / "gans/tiny/model.safetensors"
+    train_gan.run(settings, tables[2], tables[1], model, cache=tmp_path / "cache")
+    record = json.loads(record_path(model).read_text())
+    assert record["stage"] == "train-gan" and record["results"]["steps"] == 1
+    assert {Path(path).name for path in record["outputs"]} == {
+        *("model.safetensors", "config.json", "history.csv")
+    }
+
+    settings = sample_test.Settings.parse(json.dumps({"seed": 7, **row}))
+    out = tmp_path / "samples" / "shard-0000-of-0001.tsv"
+    sample_test.run(settings, *tables, 0, 1, out, source=model)
+    made = read_table(out)
+    assert sorted(made["scan_id"]) == sorted(scans.loc[scans["split"] == "test", "scan_id"])
+    assert set(made["modality"]) == set(MODALITIES) and set(made["range"]) == {"unit"}
+
+    empty = dict.fromkeys(("network", "process", "architecture"))
+    timing = {"timing": {"warm_ups": 1, "repeats": 2, "batches": []}}
+    settings = benchmark.Settings.parse(json.dumps(row | empty | timing))
+    benchmark.run(settings, tmp_path / "row.json", model)
+    told = json.loads((tmp_path / "row.json").read_text())
+    assert told["output_size"] == list(VOLUME.shape) and told["steps"] is None
 
 
 # --- the configuration ----------------------------------------------------------------------
