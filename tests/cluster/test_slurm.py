@@ -22,6 +22,10 @@ SLURM = (
     *("--slurm-init-seconds-before-status-checks", "2", "--nolock"),
 )
 DENOISER = "denoisers/wfdm"
+YOUNG = 25
+"""Seconds; SLURM does not miss a job on its node in its first 20, for it may still begin there."""
+STARTED: list[subprocess.Popen] = []
+"""by the test that runs"""
 
 
 @pytest.fixture
@@ -30,6 +34,19 @@ def untrained(finished, tmp_path) -> Workflow:
     workflow = finished.twin(tmp_path)
     shutil.rmtree(workflow.results / DENOISER)
     return workflow
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cluster) -> Iterator[None]:
+    """End what a failed test left, so that no other waits for it."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    STARTED.clear()
+    subprocess.run(["scancel", "--me"], check=True)
+    empty()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +61,16 @@ def accounts(cluster) -> Iterator[None]:
 def train(workflow: Workflow, *options: str) -> subprocess.Popen:
     """Ask for the denoiser, on the cluster."""
     weights = os.path.relpath(workflow.results / DENOISER / "model.safetensors", workflow.folder)
-    return workflow.start(weights, *options, where=SLURM)
+    STARTED.append(workflow.start(weights, *options, where=SLURM))
+    return STARTED[-1]
+
+
+def empty(seconds: float = 120) -> None:
+    """Wait until no job waits or runs."""
+    end = time.monotonic() + seconds
+    while left := ask("squeue", "-h"):
+        assert time.monotonic() < end, left
+        time.sleep(1)
 
 
 def until(happened: Callable[[], object], process: subprocess.Popen, seconds: float = 120) -> None:
@@ -132,6 +158,7 @@ def test_a_node_that_dies_under_a_job_changes_no_result(cluster, finished, untra
     until(lambda: begun(untrained), process)
     job = running()
     cluster.crash(job)
+    time.sleep(YOUNG)
     cluster.start_node()
     starts_again(job, process)
     ends_well(process, untrained, finished)
@@ -151,8 +178,7 @@ def test_snakemake_killed_and_started_again_changes_no_result(cluster, finished,
     until(lambda: begun(untrained), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    while ask("squeue", "-h"):  # its job goes on, and holds its folder
-        time.sleep(1)
+    empty()  # its job goes on, and holds its folder
     ends_well(train(untrained), untrained, finished)
 
 

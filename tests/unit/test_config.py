@@ -143,12 +143,29 @@ def test_a_study_that_is_written_whole_is_read_as_it_was(tmp_path):
         assert files.parse(Study, yaml.safe_load(path.read_text()), "YAML 1.1") == study
 
 
+def test_variants_of_the_demo_differ_by_what_they_compare_alone():
+    demo = files.read_study(*(ROOT / f"config/{name}.yaml" for name in ("config", "demo")))
+    made = files.read_study(*(ROOT / f"config/{name}.yaml" for name in ("config", "demo", "variants")))
+    ours = demo.denoisers["wfdm"]
+    for name, row in made.denoisers.items():
+        assert row.network == ours.network and row.latents == ours.latents, name
+        assert row.training.model_copy(update={"loss": "l2"}) == ours.training, name
+    assert made.denoisers["maisi"].process == ours.process
+    assert made.compressors["vae-gan"].training == made.compressors["wf-sa-vae"].training
+    whole = files.read_study(ROOT / "config/config.yaml")
+    assert {*made.schedulers} == {*whole.schedulers}
+    for name, row in made.denoisers.items():
+        assert row.process.kind == whole.denoisers[name].process.kind
+        assert row.training.loss == whole.denoisers[name].training.loss
+
+
 def test_the_schema_fits_whole_files_and_overlays_and_refuses_slips(tmp_path):
     document.write(tmp_path)
     schema = json.loads((tmp_path / "config/schema.json").read_text())
     check = jsonschema.Draft202012Validator(schema)
-    overlays = [ROOT / "config/demo.yaml", ROOT / "tests/workflow/tiny.yaml"]
-    for path in [ROOT / "config/config.yaml", *overlays]:
+    studies = [path for path in ROOT.glob("config/*.yaml") if "schema.json" in path.read_text()]
+    assert len(studies) >= 6
+    for path in [*studies, ROOT / "tests/workflow/tiny.yaml"]:
         check.validate(yaml.safe_load(path.read_text()))
     check.validate({"compressors": {"wf-vae": {"training": {"steps": 5}}, "wf-sa-vae": None}})
     check.validate({"compressors": {"wf-vae": {"training": {}}}})

@@ -19,7 +19,7 @@ rule train_compressor:
         results("logs/train_compressor/{compressor}.log"),
     benchmark:
         results("logs/train_compressor/{compressor}.benchmark.tsv")
-    priority: 1  # others wait for it longest
+    priority: 3  # all of the study waits for it
     threads: lambda wildcards: training_of(wildcards).threads if training_of(wildcards) else 1
     resources:
         mem_mb=more(64000),
@@ -64,7 +64,7 @@ rule encode:
         results("logs/encode/{compressor}/{shard}.log"),
     benchmark:
         results("logs/encode/{compressor}/{shard}.benchmark.tsv")
-    priority: 1  # others wait for it longest
+    priority: 2  # the denoisers wait for it
     threads: 1
     resources:
         mem_mb=more(32000),
@@ -98,7 +98,7 @@ rule latents:
         results("logs/latents/{compressor}.log"),
     benchmark:
         results("logs/latents/{compressor}.benchmark.tsv")
-    priority: 1
+    priority: 2
     threads: 1
     resources:
         mem_mb=8000,

@@ -23,7 +23,7 @@ rule train_denoiser:
         results("logs/train_denoiser/{denoiser}.log"),
     benchmark:
         results("logs/train_denoiser/{denoiser}.benchmark.tsv")
-    priority: 1  # others wait for it longest
+    priority: 2  # samples wait for it
     threads: lambda wildcards: study.denoisers[wildcards.denoiser].training.threads
     resources:
         mem_mb=more(64000),
@@ -98,7 +98,7 @@ rule sample:
         results("logs/sample/{generator}/{shard}.log"),
     benchmark:
         results("logs/sample/{generator}/{shard}.benchmark.tsv")
-    priority: 1  # others wait for it longest
+    priority: 1  # metrics wait for it
     threads: 1
     resources:
         mem_mb=more(32000),
