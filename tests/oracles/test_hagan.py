@@ -14,6 +14,7 @@ from tests.oracles.oracle import (
     shapes_of,
     uniform,
 )
+from wfdm.baselines.hagan_discriminators import Discriminator
 from wfdm.baselines.hagan_networks import SIDES, Encoder, Generator, SubEncoder
 
 
@@ -48,6 +49,21 @@ def test_published_names_and_sizes_are_ours(hagan, side):
         assert (
             sum(torch.Size(shape).numel() for shape in ours.values()) == (facts[name]["parameters"])
         )
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_discriminators_have_the_published_layers(hagan, side):
+    """Without the vectors of its power iteration, which torch keeps in another form."""
+    facts = hagan.facts["published"][str(side)]["D"]
+    theirs = published_shapes(facts["keys"])
+    theirs = {key: shape for key, shape in theirs.items() if not key.endswith(("u0", "sv0"))}
+    named = {
+        key.replace("parametrizations.weight.original", "weight"): shape
+        for key, shape in shapes_of(lambda: Discriminator(side)).items()
+        if not key.endswith(("._u", "._v"))
+    }
+    assert named == theirs
+    assert sum(torch.Size(shape).numel() for shape in named.values()) == facts["parameters"]
 
 
 @pytest.fixture(scope="module", params=SIDES)

@@ -124,9 +124,9 @@ def train(
     return out
 
 
-def die_at_step(patch: pytest.MonkeyPatch, step: int) -> list[int]:
-    """Let stage B die as it begins a step, once; the list that is returned grows with each step."""
-    original, calls = StageB.step, []
+def die_at_step(patch: pytest.MonkeyPatch, step: int, objective: type = StageB) -> list[int]:
+    """Let a training die as it begins a step, once; the list that is returned grows with each."""
+    original, calls = objective.step, []
 
     def dies(self, *arguments):
         calls.append(1)
@@ -134,5 +134,5 @@ def die_at_step(patch: pytest.MonkeyPatch, step: int) -> list[int]:
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    patch.setattr(StageB, "step", dies)
+    patch.setattr(objective, "step", dies)
     return calls

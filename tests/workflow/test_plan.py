@@ -113,13 +113,29 @@ def test_demo_is_a_study_of_the_same_rules(checkout, profile):
 
 
 def test_systems_trained_here_are_rows_like_any_other(checkout):
-    """Three more compressors, denoisers and generators than the demo has, and no other rule."""
+    """Three more compressors and denoisers than the demo has, a GAN, and four generators."""
     overlays = [f"config/{name}.yaml" for name in ("demo", "baselines", "benchmark")]
     jobs = dict(planned(Workflow(checkout.folder, [*overlays, *checkout.configs]).run("--dry-run")))
     jobs.pop("all")
     of_compressors = "train_compressor encode latents reconstruction".split()
-    of_generators = "train_denoiser sample samples features diversity synthesis join timing".split()
-    assert jobs == DEMO | {rule: DEMO[rule] + 3 for rule in (*of_compressors, *of_generators)}
+    of_generators = "sample samples features diversity synthesis timing".split()
+    assert jobs == {
+        **DEMO,
+        **{rule: DEMO[rule] + 3 for rule in (*of_compressors, "train_denoiser", "join")},
+        **{rule: DEMO[rule] + 4 for rule in of_generators},
+        "train_gan": 1,
+    }
+
+
+def test_a_gan_is_trained_before_its_row_of_tables_4_and_6(checkout):
+    overlays = [f"config/{name}.yaml" for name in ("demo", "baselines", "benchmark")]
+    study = Workflow(checkout.folder, [*overlays, *checkout.configs])
+    for table in (4, 6):
+        wanted = f"results/benchmark/tables/table{table}.csv"
+        printed = study.run("--dry-run", "--printshellcmds", wanted)
+        assert "--out results/benchmark/gans/ha-gan-here/model.safetensors" in printed
+        (row,) = [line for line in printed.splitlines() if f"wfdm table{table} " in line]
+        assert "'ha-gan-here=HA-GAN (trained here)'" in row
 
 
 def test_a_completion_adds_its_own_jobs_and_changes_no_other(checkout):

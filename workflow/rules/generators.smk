@@ -1,4 +1,4 @@
-# Stage B: denoisers, and the samples of every generator, one for every test scan.
+# Stage B: denoisers; GANs; and the samples of every generator, one for every test scan.
 
 
 localrules:
@@ -46,6 +46,42 @@ rule train_denoiser:
         "--latents {input.latents:q} "
         "--scans {input.scans:q} --splits {input.splits:q} "
         "--statistics {input.statistics:q} --threads {threads} "
+        "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
+
+
+rule train_gan:
+    input:
+        volumes=results("preprocessed/volumes.tsv"),
+        splits=results("data/splits.tsv"),
+    output:
+        model=results("gans/{gan}/model.safetensors"),
+        config=results("gans/{gan}/config.json"),
+        history=results("gans/{gan}/history.csv"),
+    log:
+        results("logs/train_gan/{gan}.log"),
+    benchmark:
+        results("logs/train_gan/{gan}.benchmark.tsv")
+    wildcard_constraints:
+        gan="|".join(study.gans) or "none",
+    priority: 2  # samples wait for it
+    threads: lambda wildcards: study.gans[wildcards.gan].training.threads
+    resources:
+        mem_mb=more(64000),
+        runtime=7200,
+        gpu=1,
+        cache_mb=study.cache_mb,
+        slurm_extra=BEFORE_THE_END,
+    params:
+        settings=lambda wildcards: settings_of("train_gan", gan=wildcards.gan),
+        cache=results("cache"),
+        code=lambda _: code_of("train_gan"),
+    message:
+        "Train GAN {wildcards.gan}"
+    shell:
+        "WFDM_GPUS={resources.gpu} wfdm train-gan --settings {params.settings:q} "
+        "--volumes {input.volumes:q} --splits {input.splits:q} --threads {threads} "
+        "--workers $(( {threads} > 2 ? {threads} - 2 : 0 )) --cache {params.cache:q} "
+        "--cache-mb {resources.cache_mb} "
         "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
 
 

@@ -93,6 +93,8 @@ def source_of(wildcards):
     row = study.generators[wildcards.generator]
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/model.safetensors")
+    if row.kind == "gan":
+        return results(f"gans/{row.gan}/model.safetensors")
     if row.kind == "noise":
         return results(f"latents/{compressor_of(row)}/scale.json")
     if row.kind == "reconstruction":
@@ -111,14 +113,18 @@ def models_of(wildcards):
         masks = [path for folder in row.needs for path in listed(folder)]
         return assets(row.assets[1:]) + masks
     made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
-    if row.kind in ("folder", "real", "mean"):
+    if row.kind in ("gan", "folder", "real", "mean"):
         return []
     return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
 
 
-def published_weights(wildcards):
-    """Return the weights of a published system, its network's first, and masks; of ours nothing."""
-    if not isinstance(study.generators[wildcards.generator], PublishedSystem):
+def timed_weights(wildcards):
+    """Return the weights of a published system, its network's first, and masks, or of a GAN.
+
+    A denoiser is timed with random ones.
+    """
+    row = study.generators[wildcards.generator]
+    if not (isinstance(row, PublishedSystem) or row.kind == "gan"):
         return []
     return [source_of(wildcards), *models_of(wildcards)]
 
@@ -154,6 +160,8 @@ def described_by(generator):
         return asset(row.weights)
     if row.kind == "diffusion":
         return results(f"denoisers/{row.denoiser}/config.json")
+    if row.kind == "gan":
+        return results(f"gans/{row.gan}/config.json")
     return row.table
 
 

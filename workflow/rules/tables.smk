@@ -28,6 +28,7 @@ HISTORIES = {
         f"denoisers/{name}": results(f"denoisers/{name}/history.csv")
         for name in study.denoisers
     },
+    **{f"gans/{name}": results(f"gans/{name}/history.csv") for name in study.gans},
 }
 
 

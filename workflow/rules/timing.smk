@@ -1,5 +1,5 @@
 # Tables 6 and 7: how long generators take. A time does not depend on what a model learned, so the
-# study's own are timed with random weights of their sizes, and no training has to end before.
+# study's own denoisers are timed with random weights of their sizes, before any training has ended.
 
 TIMES = {
     name: results(f"evaluation/timing/{name}.json") for name in rows_of.table6(study)
@@ -17,7 +17,7 @@ localrules:
 
 rule timing:
     input:
-        weights=published_weights,
+        weights=timed_weights,
     output:
         times=results("evaluation/timing/{generator}.json"),
     log:

@@ -4,12 +4,14 @@ One generator makes features of a quarter of the volume's side from a vector; on
 of them, or all, into full resolution, another turns all of them into a volume of a quarter of the
 side. So a training step needs no full-size volume. Two encoders lead back to the vector.
 
-Upsampling is by nearest neighbours before a convolution, normalisation by groups of 8, then ReLU.
+Upsampling is by nearest neighbours before a convolution, normalisation by groups of 8, then ReLU; a
+smaller network has as many groups as divide its channels.
 Networks for 128 and 256 voxels have the same weights, name for name and size for size: which they
 are for must be told. Parameters carry the published names.
 """
 
 from itertools import pairwise
+from math import gcd
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ LATENT, CHANNELS = 1024, 32  # the published generator's
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(GROUPS, channels)
+    return nn.GroupNorm(gcd(GROUPS, channels), channels)
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv3d:

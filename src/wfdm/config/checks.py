@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from wfdm.config.compressors import FIXED, CompressorSettings
 from wfdm.config.denoisers import UNetSettings
-from wfdm.config.generators import DiffusionSettings, NoiseSettings, ReconstructionSettings
+from wfdm.config.generators import (
+    DiffusionSettings,
+    NoiseSettings,
+    ReconstructionSettings,
+    TrainedGanSettings,
+)
 
 if TYPE_CHECKING:
     from wfdm.config.study import Study
@@ -19,13 +24,14 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
     first = (_spelling, _names, _labels, _volumes)
-    checks = (*first, _crops, _latents, _samplers, _completions, _intensities)
+    checks = (*first, _crops, _latents, _cubes, _samplers, _completions, _intensities)
     return next((found for check in checks for found in check(study)), None)
 
 
 def _spelling(study: Study) -> Iterator[str]:
     """Names of rows become names of folders, and parts of patterns."""
-    for section in ("compressors", "denoisers", "generators", "schedulers", "completions"):
+    sections = ("compressors", "denoisers", "gans", "generators", "schedulers", "completions")
+    for section in sections:
         for name in getattr(study, section):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 yield f"{section}: '{name}' names a folder: use letters, digits, - and _ only"
@@ -37,15 +43,7 @@ def _names(study: Study) -> Iterator[str]:
         if denoiser.otherwise is not None:
             where = f"denoisers.{name}.otherwise"
             yield from _known(study.compressors, denoiser.otherwise, where)
-    for name, generator in study.generators.items():
-        if name == "real":
-            yield "generators.real: 'real' stands for the test scans; give it another name"
-        if isinstance(generator, DiffusionSettings):
-            where = f"generators.{name}.denoiser"
-            yield from _known(study.denoisers, generator.denoiser, where)
-        if isinstance(generator, NoiseSettings | ReconstructionSettings):
-            where = f"generators.{name}.compressor"
-            yield from _known(study.compressors, generator.compressor, where)
+    yield from _generators(study)
     for name, scheduler in study.schedulers.items():
         yield from _diffusion(study, scheduler.generator, f"schedulers.{name}.generator")
     if study.figures.generator is not None:
@@ -55,6 +53,20 @@ def _names(study: Study) -> Iterator[str]:
         assert isinstance(row, DiffusionSettings)
         if not isinstance(study.denoisers[row.denoiser].network, UNetSettings):
             yield f"figures.generator: figure 1 shows a U-Net of kind unet; '{drawn}' has another"
+
+
+def _generators(study: Study) -> Iterator[str]:
+    for name, generator in study.generators.items():
+        if name == "real":
+            yield "generators.real: 'real' stands for the test scans; give it another name"
+        if isinstance(generator, DiffusionSettings):
+            where = f"generators.{name}.denoiser"
+            yield from _known(study.denoisers, generator.denoiser, where)
+        if isinstance(generator, TrainedGanSettings):
+            yield from _known(study.gans, generator.gan, f"generators.{name}.gan")
+        if isinstance(generator, NoiseSettings | ReconstructionSettings):
+            where = f"generators.{name}.compressor"
+            yield from _known(study.compressors, generator.compressor, where)
 
 
 def _diffusion(study: Study, name: str, where: str) -> Iterator[str]:
@@ -123,6 +135,15 @@ def _latents(study: Study) -> Iterator[str]:
                     f"divide by {denoiser.network.divisor}, but the latent is {latent}: use fewer "
                     "levels"
                 )
+
+
+def _cubes(study: Study) -> Iterator[str]:
+    for name, gan in study.gans.items():
+        if max(study.volume.shape) > gan.network.side:
+            yield (
+                f"gans.{name}.network.side: a cube of {gan.network.side} does not hold "
+                f"volume.shape {study.volume.shape}"
+            )
 
 
 def _samplers(study: Study) -> Iterator[str]:

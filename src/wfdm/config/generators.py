@@ -1,4 +1,4 @@
-"""Settings of the generators: the rows of table 4. None of them is trained, denoisers are."""
+"""Settings of the generators: the rows of table 4. None is trained: denoisers and GANs are."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -118,6 +118,21 @@ class DiffusionSettings(SamplerSettings):
     denoiser: str = Field(description="name of the denoiser")
 
 
+class TrainedGanSettings(Section):
+    """A GAN of the study's `gans`: one pass, told the modality."""
+
+    implementation: ClassVar[str] = "wfdm.baselines.hagan_here"
+    table2: ClassVar[dict[str, str]] = {
+        "Conditioning": "Modality",
+        "Synthesis domain": "Pixel",
+        "Scheduler": "N/A (GAN)",
+        "Steps": "N/A",
+    }
+    kind: Literal["gan"]
+    label: str = label_field("name in tables and figures")
+    gan: str = Field(description="name of the GAN")
+
+
 class NoiseSettings(Section):
     """The floor of table 4: unit noise, decoded. A trained generator must beat it."""
 
@@ -163,6 +178,7 @@ class MeanSettings(Section):
 
 GeneratorSettings = Annotated[
     DiffusionSettings
+    | TrainedGanSettings
     | NoiseSettings
     | FolderSettings
     | RealSettings
@@ -172,7 +188,7 @@ GeneratorSettings = Annotated[
     | latent_baselines.LatentSettings,
     Field(discriminator="kind"),
 ]
-MODELS = ("diffusion", "folder", *baselines.kinds(), *latent_baselines.KINDS)
+MODELS = ("diffusion", "gan", "folder", *baselines.kinds(), *latent_baselines.KINDS)
 """kinds that stand for a model; all others are references, which the tables show last"""
 
 

@@ -34,6 +34,7 @@ from wfdm.config.compressors import (
 )
 from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, DiscreteDiffusionSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings, TimingSettings
+from wfdm.config.gans import GanSettings
 from wfdm.config.generators import (
     DiffusionSettings,
     GeneratorSettings,
@@ -47,7 +48,7 @@ from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
-ROWS = ("compressors", "denoisers", "generators", "schedulers", "completions")
+ROWS = ("compressors", "denoisers", "gans", "generators", "schedulers", "completions")
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
@@ -190,6 +191,10 @@ class Study(Section):
     denoisers: dict[str, DenoiserSettings] = Field(
         DENOISERS,
         description="stage B, what is trained; null removes an inherited one",
+    )
+    gans: dict[str, GanSettings] = Field(
+        {},
+        description="GANs that are trained too, by name; the paper trains none (docs/baselines.md)",
     )
     generators: dict[str, GeneratorSettings] = Field(
         GENERATORS, description="the rows of table 4, by name; null removes an inherited one"

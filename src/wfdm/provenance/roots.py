@@ -21,7 +21,7 @@ from wfdm.provenance.seal import seal_of
 STUDY = "study.yaml"
 MARKER = STUDY + SUFFIX  # the record: a configuration may be called study.yaml anywhere
 BESIDE = ("logs", "cache")  # folders of a root that hold no results
-TRAINED = ("compressors", "denoisers")
+TRAINED = ("compressors", "denoisers", "gans")
 RESUMABLE = ("last", "tensorboard")  # of a training's folder: it goes on from these, or shows them
 OTHERS = ("README.md", "report.html", "report.zip")  # in the root itself
 LEFT = (".snakemake_timestamp", ".gitignore")  # Snakemake and DVC write these

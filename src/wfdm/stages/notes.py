@@ -21,7 +21,7 @@ PREPROCESSED = ("phantom", "preprocess", "volumes")
 COMPRESSED = (*INDEXED, *PREPROCESSED, "mean_volumes", "train_compressor")
 SYNTHESISED = (
     *COMPRESSED,
-    *("encode", "latents", "train_denoiser", "sample_test"),
+    *("encode", "latents", "train_denoiser", "train_gan", "sample_test"),
     *("features", "diversity", "synthesis"),
 )
 STAGES = {
@@ -80,7 +80,13 @@ def _used(study: Study, table: str) -> dict[str, Collection[str] | None]:
     denoisers = {row.denoiser for row in made if row.kind == "diffusion"}
     compressors = {study.denoisers[name].compressor for name in denoisers}
     compressors |= {row.compressor for row in made if row.kind in ("noise", "reconstruction")}
-    return {"{compressor}": compressors, "{denoiser}": denoisers, "{generator}": names}
+    gans = {row.gan for row in made if row.kind == "gan"}
+    return {
+        "{compressor}": compressors,
+        "{denoiser}": denoisers,
+        "{gan}": gans,
+        "{generator}": names,
+    }
 
 
 def _reached(

@@ -43,8 +43,8 @@ def run(
     threads: Threads = 1,
     source: Annotated[
         Path | None,
-        "What it is made of: a denoiser's model.safetensors; for decoded noise the latents' "
-        "scale.json; of a folder its table; of reconstructions the compressor's "
+        "What it is made of: a denoiser's or a GAN's model.safetensors; for decoded noise the "
+        "latents' scale.json; of a folder its table; of reconstructions the compressor's "
         "model.safetensors; of the mean the mean volumes; of real scans the table of volumes; of "
         "a published system its weights.",
     ] = None,

@@ -19,7 +19,8 @@ def run(
     out: Out,
     row: Annotated[
         list[str] | None,
-        "NAME=FILE of a generator: config.json of its denoiser, or its table; once for each.",
+        "NAME=FILE of a generator: config.json of what is trained for it, or its table; once for "
+        "each.",
     ] = None,
     label: Label = None,
     latents: Annotated[

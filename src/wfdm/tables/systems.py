@@ -8,7 +8,7 @@ import pandas as pd
 
 from wfdm.config.baselines import PublishedSystem
 from wfdm.config.denoisers import DenoiserSettings
-from wfdm.config.generators import DiffusionSettings, GeneratorSettings
+from wfdm.config.generators import DiffusionSettings, GeneratorSettings, TrainedGanSettings
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.tables.table5 import Scheduler
@@ -27,7 +27,7 @@ def described(
     Args:
         settings: `sources` and `denoisers` of the study.
         row: the generator.
-        made_of: config.json of its denoiser, the table of its volumes, or its published weights.
+        made_of: config.json of its denoiser or GAN, its table of volumes, or its published weights.
         compressor: what the compressor is called whose latents it models.
         domain: what it works in, where these are no latents.
 
@@ -38,10 +38,12 @@ def described(
         steps = {"Steps": str(row.steps)} if hasattr(row, "steps") else {}
         return row.table2 | steps | {"Output modalities": ", ".join(row.modalities)}
     modalities = {"Output modalities": ", ".join(_modalities(made_of))}
+    sources = dict.fromkeys(SOURCES[source.kind] for source in settings.sources)
+    if isinstance(row, TrainedGanSettings):
+        return modalities | row.table2 | {"Training source": ", ".join(sources)}
     if not isinstance(row, DiffusionSettings):
         return modalities | {"note": f"finished volumes of {made_of}: nothing else is known"}
     denoiser = settings.denoisers[row.denoiser]
-    sources = dict.fromkeys(SOURCES[source.kind] for source in settings.sources)
     return modalities | {
         "Conditioning": denoiser.network.conditioning,
         "Synthesis domain": domain or f"Latent ({compressor})",
