@@ -10,7 +10,7 @@ from tests.unit.stage_b import SPACING, VOLUME, encode_all, train
 from wfdm.config.completions import CompletionTraining
 from wfdm.data.mean_volumes import mean_volumes
 from wfdm.data.metadata import load_schema
-from wfdm.data.paths import SPACE, key_of, mask_beside, scan_id, volume_name
+from wfdm.data.paths import SPACE, key_of, scan_id, volume_name
 from wfdm.data.table import MODALITIES, columns, rows_of, write_table
 from wfdm.data.volumes import model_affine, write_nifti
 from wfdm.training.completion import Task, train_completion
@@ -81,8 +81,7 @@ def lay_out(root: Path) -> pd.DataFrame:
         where.mkdir(parents=True, exist_ok=True)
         paths.append(where / volume_name(prefix, row["modality"], SPACE, "preproc"))
         shutil.copy(root / f"{number}.nii.gz", paths[-1])
-        mask = mask_beside(paths[-1])
-        assert mask is not None
+        mask = where / f"{prefix}_space-SRI24_desc-brain_mask.nii.gz"  # one for all of a session
         write_nifti(mask, inner, model_affine(VOLUME.shape, SPACING))
     volumes = scans[["scan_id", "modality"]].assign(path=[str(path) for path in paths], sha256="x")
     write_table(volumes, root / "preprocessed" / "volumes.tsv")

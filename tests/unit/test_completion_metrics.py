@@ -10,9 +10,10 @@ import torch
 
 from tests.unit.completion_study import cohort, lay_out, make
 from tests.unit.stage_b import SPACING, VOLUME
-from wfdm.data.table import read_table, write_table
+from wfdm.data.table import MODALITIES, read_table, write_table
 from wfdm.data.volumes import load_standardised, model_affine, write_nifti
 from wfdm.errors import UserError
+from wfdm.evaluation.completion import Truth
 from wfdm.evaluation.completion_columns import COLUMNS, COMPLETED, MEAN, NEAREST
 from wfdm.evaluation.inside import inside
 from wfdm.evaluation.nearest import Nearest
@@ -141,6 +142,15 @@ def lesion(folder: Path, *corner: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, mask, model_affine(VOLUME.shape, SPACING))
     return folder / "lesions"
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_every_contrast_has_the_mask_of_its_session(study: Path, modality: str) -> None:
+    paths = read_table(study / "preprocessed/volumes.tsv").set_index("scan_id")["path"]
+    nearest = Nearest(Latents(study / "latents"), [], {})
+    truth = Truth(paths.to_dict(), {}, nearest, None, VOLUME)
+    (mask,) = truth.masks(f"ALPHA/sub-05_{modality}").values()
+    assert mask.sum() == 10**3
 
 
 def test_each_completion_stands_beside_the_floors(study: Path, tmp_path: Path) -> None:

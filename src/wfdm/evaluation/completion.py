@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wfdm.config.volumes import VolumeSettings
-from wfdm.data.paths import mask_beside
+from wfdm.data.paths import SPACE
 from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
 from wfdm.data.volumes import UNIT, load_scan
@@ -63,8 +63,10 @@ class Truth:
         Raises:
             UserError: the scan has no brain mask beside it, or nothing of it is in the volume.
         """
-        brain = mask_beside(Path(self.paths[scan_id]))
-        if brain is None or not brain.is_file():
+        prefix = session_of(scan_id).rpartition("/")[2]  # one mask for all contrasts of a session
+        name = f"{prefix}_space-{SPACE}_desc-brain_mask.nii.gz"
+        brain = Path(self.paths[scan_id]).with_name(name)
+        if not brain.is_file():
             raise UserError(f"{self.paths[scan_id]}: has no brain mask beside it: preprocess again")
         files = {BRAIN: brain}
         if lesion := lesion_of(self.lesions, scan_id):
