@@ -180,6 +180,10 @@ UNTOLD = {  # nowhere told as a difference from the paper
     "what changes no number": ({"compressor_training": {"checkpointing": True}}, TRAINED),
 }
 ANOTHER = {"kind": "diffusion", "label": "WFDM in 5 steps", "denoiser": "wfdm", "steps": 5}
+ADVERSARY = {
+    "gans": {"adversary": {"network": {"side": 128}}},
+    "generators": {"adversary": {"kind": "gan", "gan": "adversary"}},
+}
 HAAR = {"architecture": {"kind": "haar", "levels": 1}}
 SETTINGS = {  # these are told
     "the seed": ({"seed": 7}, OF_SCANS),
@@ -239,6 +243,10 @@ SETTINGS = {  # these are told
     "a row less of table 5": (
         {"schedulers": {"rflow-l2": None}},
         {**SCHEDULED, "table7": 1},
+    ),
+    "a GAN and its row of table 4": (
+        ADVERSARY,
+        {"train_gan": 1, **SAMPLED, "table2": 1, **TIMED},
     ),
     "a completion": (
         {"completions": {"branch": {"denoiser": "wfdm"}}},
@@ -339,7 +347,11 @@ def test_there_is_an_edit_of_every_section_and_package():
 def test_a_note_is_of_the_stages_that_its_table_comes_from(finished):
     """Of those that read settings; the quality page only has to be there."""
     fresh = finished.over(results="results/another")
-    found = plans([fresh] * len(STAGES), *(f"results/another/tables/{name}.csv" for name in STAGES))
+    adverse = fresh.over(
+        results="results/another", **ADVERSARY
+    )  # table 4 alone can have such a row
+    studies = [adverse if name == "table4" else fresh for name in STAGES]
+    found = plans(studies, *(f"results/another/tables/{name}.csv" for name in STAGES))
     for (name, stages), jobs in zip(STAGES.items(), found, strict=True):
         rules = jobs.keys() - {name, "quality"}
         named = {"sample": "sample_test", "timing": "benchmark"}
