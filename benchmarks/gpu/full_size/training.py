@@ -1,15 +1,13 @@
 """Training steps of both stages at full size, by the study's own objectives, without tables."""
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
 from benchmarks.gpu.full_size.measure import DEVICE, SEED, Row, default_arithmetic, repeat
 from benchmarks.gpu.full_size.sizes import Sizes
@@ -19,12 +17,13 @@ from wfdm.latents.standard import Standard
 from wfdm.models.compressors import registry
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.models.features import medicalnet
-from wfdm.processes import rflow
+from wfdm.training.averaged import Averaged
 from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.compressor import StageA, discriminator
-from wfdm.training.denoiser import LOSSES, StageB
+from wfdm.training.denoiser import StageB
 from wfdm.training.loop import Run
 from wfdm.training.losses import Perceptual
+from wfdm.training.noising import Noising
 
 
 class DenoiserStep(StageB):
@@ -34,16 +33,12 @@ class DenoiserStep(StageB):
         # Not the parent's: it wants a table of scans and a cache of latents.
         settings = sizes.denoiser
         self.task: Any = SimpleNamespace(training=settings.training, process=settings.process)
-        self.process, self.latent_shape = rflow, sizes.latent
+        self.noising = Noising(settings.process, sizes.latent, settings.training.loss)
         nothing = torch.zeros(4, 1, 1, 1, 1, device=DEVICE)
         self.standard = Standard(nothing, nothing[:1] + 1, nothing, nothing[:1])
-        self.loss = LOSSES[settings.training.loss]
         with DEVICE:
             model = Denoiser(settings.network, sizes.latent, load_schema())
-        average = copy.deepcopy(model).requires_grad_(False)
-        self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
-        adam = Adam(model.parameters(), settings.training.learning_rate)
-        self.optimizers: Mapping[str, Optimizer] = {"model": adam}
+        Averaged.__init__(self, model, settings.training)
 
 
 class CompressorStep(StageA):

@@ -21,17 +21,14 @@ What is judged and kept is the moving average of generator and encoders, by a pr
 samples: an adversarial loss tells nothing of a model alone.
 """
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from wfdm.baselines.hagan_discriminators import Discriminator
 from wfdm.baselines.hagan_folder import (
@@ -46,12 +43,11 @@ from wfdm.baselines.hagan_folder import (
 from wfdm.config.gans import GanTraining, HaganNetwork
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.table import MODALITIES
-from wfdm.errors import UserError
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
-from wfdm.training import ema
-from wfdm.training.conditioned import balanced_weights
-from wfdm.training.learning_rates import polynomial
+from wfdm.training.averaged import Averaged
+from wfdm.training.conditioned import Balanced, next_modality
 from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 
 BETAS = (0.0, 0.999)  # of Adam; authors' code
@@ -137,7 +133,7 @@ def train_hagan(
     return train(objective, plan)
 
 
-class Balanced:
+class BalancedVolumes:
     """Whole volumes with their modality, of which rare ones are drawn more often than they occur.
 
     Args:
@@ -148,56 +144,39 @@ class Balanced:
 
     def __init__(self, volumes: Volumes, modalities: np.ndarray, balance: float) -> None:
         self.volumes, self.modalities = volumes, modalities
-        self.cumulative = np.cumsum(balanced_weights(modalities, balance))
+        self.places = Balanced(modalities, balance)
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Return {"volume": (1, R, A, S) float32 in [0, 1], "modality": its number}."""
-        place = np.searchsorted(self.cumulative, rng.random(), side="right")
-        index = min(int(place), len(self.cumulative) - 1)
+        index = self.places.draw(rng)
         volume = torch.from_numpy(self.volumes[index].astype(np.float32))
         return {"volume": volume, "modality": torch.tensor(self.modalities[index])}
 
 
-class Hagan:
+class Hagan(Averaged):
     """The objective; see `wfdm.training.loop.Objective` for the attributes."""
-
-    exported = "ema"
 
     def __init__(self, task: Task, volumes: pd.DataFrame, files: Files) -> None:
         self.task, training, side = task, task.training, task.network.side
-        fit, judge = (_of_split(volumes, split) for split in ("train", "validation"))
+        fit, judge = (of_split(volumes, split) for split in ("train", "validation"))
         self.modalities = [name for name in MODALITIES if name in set(fit["modality"])]
         cached = Volumes(fit, task.volume, files.cache, files.cache_mb)
         numbers = fit["modality"].map(MODALITIES.index).to_numpy()
-        self.data = Balanced(cached, numbers, training.balance)
+        self.data = BalancedVolumes(cached, numbers, training.balance)
         order = generator_for(task.seed, "validation", task.name).permutation(len(judge))
         self.judged = judge.iloc[order[: training.validation_scans]]
         self.real = Volumes(self.judged, task.volume, files.cache, files.cache_mb)
         with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
             model = Networks(task.network)
             discriminator = Discriminator(side, 16 * task.network.channels, len(MODALITIES))
-        average = copy.deepcopy(model).requires_grad_(False)
-        self.modules: Mapping[str, nn.Module] = {
-            "model": model,
-            "discriminator": discriminator,
-            "ema": average,
-        }
-        rates = {"model": training.learning_rate}
-        rates["discriminator"] = training.learning_rate * training.discriminator_factor
-        self.optimizers = {
-            name: torch.optim.Adam(self.modules[name].parameters(), rate, BETAS)
-            for name, rate in rates.items()
-        }
-        self.batch_size, self.validation_size = training.batch_size, len(self.judged)
+        super().__init__(model, training, BETAS)
+        rate = training.learning_rate * training.discriminator_factor
+        self.modules["discriminator"] = discriminator
+        self.optimizers["discriminator"] = torch.optim.Adam(discriminator.parameters(), rate, BETAS)
+        self.validation_size = len(self.judged)
         there = set(self.judged["modality"])
         own = [f"val_loss_{name}" for name in MODALITIES if name in there]
         self.columns = ["val_loss", *own, "val_other_modality", "val_spread", "val_reconstruction"]
-        self.schedule = partial(
-            polynomial,
-            steps=training.steps,
-            warmup_steps=training.warmup_steps,
-            power=training.decay_power,
-        )
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Minimise L_G over generator and encoders, then L_D over the discriminators."""
@@ -218,9 +197,7 @@ class Hagan:
         }
         rebuilt = terms["reconstruction_slab"] + terms["reconstruction"]
         total = terms["adversarial"] + training.reconstruction_weight * rebuilt
-        if run.update("model", total, training.gradient_clip):
-            decay = ema.warmed_decay(training.ema_decay, run.step)
-            ema.update(self.modules["ema"], self.modules["model"], decay)
+        self.update(run, total)
         logits = run.modules["discriminator"](
             torch.cat([real[0], slab.detach()]),
             torch.cat([real[1], small.detach()]),
@@ -254,7 +231,7 @@ class Hagan:
         with run.fabric.autocast():
             code = networks.code(in_cube(real, self.task.network.side))
         score, spread = energy_score(self._made(run, noise, name), real)
-        other, _ = energy_score(self._made(run, noise, self._after(name)), real)
+        other, _ = energy_score(self._made(run, noise, next_modality(name, self.modalities)), real)
         found = {
             "val_loss": score,
             f"val_loss_{name}": score,
@@ -281,12 +258,6 @@ class Hagan:
             cubes = [networks.made(each, told) for each in z.split(1)]
         return torch.cat([out_of_cube(cube.float(), self.task.volume.shape) for cube in cubes])
 
-    def _after(self, modality: str) -> str:
-        """Return the next modality that was trained; of a single one itself."""
-        place = MODALITIES.index(modality) + 1
-        order = [*MODALITIES[place:], *MODALITIES[:place]]
-        return next(name for name in order if name in self.modalities)
-
 
 def energy_score(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     """Return the energy score of samples and their spread, E|X - X'|.
@@ -305,10 +276,3 @@ def energy_score(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     pairs = torch.pdist(flat) / flat.shape[1] ** 0.5
     spread = pairs.mean()
     return away - spread / 2, spread
-
-
-def _of_split(volumes: pd.DataFrame, split: str) -> pd.DataFrame:
-    rows = volumes[volumes["split"] == split]  # in its order: so trainings share one cache
-    if rows.empty:
-        raise UserError(f"split: no {split} scan, which training needs: give more people")
-    return rows

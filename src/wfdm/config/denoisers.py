@@ -4,15 +4,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from wfdm.config.base import Fraction, Positive, Rate, Section
+from wfdm.config.base import Fraction, Positive, Section
 from wfdm.config.networks import LdmNetwork, MedDdpmNetwork, WdmNetwork
-from wfdm.config.training import (
-    CpuThreads,
-    GradientClip,
-    Precision,
-    StartFrom,
-    ValidateEvery,
-)
+from wfdm.config.training import AveragedTraining, StartFrom
 
 LatentKind = Literal["scale", "per-channel", "centred", "standardised", "unscaled"]
 
@@ -130,32 +124,16 @@ ProcessSettings = Annotated[
 ]
 
 
-class DenoiserTraining(Section):
+class DenoiserTraining(AveragedTraining):
     """Stage B (paper, 2.5.6)."""
 
-    steps: Positive = Field(500_000, description="our choice: 111 passes at batch 8")
-    batch_size: Positive = Field(8, description="our choice: latents are small")
-    learning_rate: Rate = Field(1e-4, description="our choice; MAISI takes 1e-5")
-    warmup_steps: int = Field(1000, ge=0, description="our choice: linear")
-    decay_power: Rate = Field(2.0, description="polynomial decay (authors' code); MAISI's power")
-    gradient_clip: GradientClip = 1.0
     loss: Literal["l1", "l2"] = Field("l2", description="paper, table 5: the final model")
-    ema_decay: Fraction = Field(0.9999, description="authors' code, where it is on")
-    balance: Fraction = Field(
-        0.7, description="modality weight 1/count**balance (authors' code, where it is on); 0: off"
-    )
     conditioning_dropout: Fraction = Field(
         0.0,
         description='share of items whose metadata is hidden (all of it "not recorded"; the '
         "modality stays), which guidance needs; paper: 0, off",
     )
-    precision: Precision = "bf16-mixed"
     start_from: StartFrom = None
-    validate_every: ValidateEvery = 5000
-    validation_scans: Positive = Field(
-        512, description="our choice; first by seed, the same every time"
-    )
-    threads: CpuThreads = 8
 
 
 class DenoiserSettings(Section):

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
-from wfdm.config.training import CpuThreads, GradientClip, Precision, StartFrom, ValidateEvery
+from wfdm.config.training import AveragedTraining, StartFrom
 
 
 class HaganNetwork(Section):
@@ -27,7 +27,7 @@ class HaganNetwork(Section):
     )
 
 
-class GanTraining(Section):
+class GanTraining(AveragedTraining):
     """Adversarial training of generator, encoders and discriminators (Sun et al. 2022)."""
 
     steps: Positive = Field(500_000, description="our choice: the denoisers'; the authors: 80,000")
@@ -40,7 +40,6 @@ class GanTraining(Section):
     decay_power: Rate = Field(
         2.0, description="our choice: polynomial decay, the denoisers'; the authors: none"
     )
-    gradient_clip: GradientClip = 1.0
     reconstruction_weight: float = Field(
         5.0, ge=0, description="of both reconstruction losses; paper: its lambda"
     )
@@ -50,13 +49,7 @@ class GanTraining(Section):
     balance: Fraction = Field(
         0.7, description="modality weight 1/count**balance, the denoisers'; 0: off"
     )
-    precision: Precision = "bf16-mixed"
     start_from: StartFrom = None
-    validate_every: ValidateEvery = 5000
-    validation_scans: Positive = Field(
-        512, description="our choice; first by seed, the same every time"
-    )
-    threads: CpuThreads = 8
 
 
 class GanSettings(Section):

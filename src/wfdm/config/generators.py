@@ -55,8 +55,8 @@ class InferenceSettings(Section):
         return InferenceSettings.model_validate({"arithmetic": "float32", name: value or True})
 
 
-class SamplerSettings(Section):
-    """How noise becomes a sample; no value of these trains anything."""
+class TrajectorySettings(Section):
+    """By which steps noise becomes a sample."""
 
     sampler: Literal["euler", "heun", "ancestral", "ddim", "dpm-solver++"] = Field(
         "euler",
@@ -67,6 +67,11 @@ class SamplerSettings(Section):
     eta: Fraction = Field(
         0.0, description="of ddim: 0 adds no noise on the way, 1 as much as ancestral; DDIM's own"
     )
+
+
+class SamplerSettings(TrajectorySettings):
+    """How noise becomes a sample; no value of these trains anything."""
+
     guidance: Guidance = Field(
         1.0, description="how far from the answer without metadata to the one with; paper: 1, off"
     )

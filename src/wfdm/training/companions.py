@@ -14,7 +14,7 @@ from wfdm.data.table import MODALITIES, MODALITY_IDS, rows_of
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.training.batches import Batch
-from wfdm.training.conditioned import Conditioned, balanced_weights
+from wfdm.training.conditioned import Balanced, Conditioned
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,9 @@ class SubsetDraws:
 
     def __init__(self, companions: Companions, balance: float) -> None:
         self.companions = companions
-        numbers = companions.scans.conditions.modality.numpy()
-        self.cumulative = np.cumsum(balanced_weights(numbers, balance))
+        self.places = Balanced(companions.scans.conditions.modality.numpy(), balance)
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Return one item."""
-        place = np.searchsorted(self.cumulative, rng.random(), side="right")
-        index = min(int(place), len(self.cumulative) - 1)
+        index = self.places.draw(rng)
         return self.companions.item(index, self.companions.subset(index, rng))

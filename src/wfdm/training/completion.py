@@ -4,18 +4,13 @@ Zhang et al. 2023 (arXiv 2302.05543), on the sessions with two modalities or mor
 a random subset of the others is told.
 """
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from wfdm.config.completions import CompletionTraining
 from wfdm.config.volumes import VolumeSettings
@@ -30,11 +25,11 @@ from wfdm.models.denoisers.controlled import Sources, answers, new_branch
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.provenance.digests import sha256_of
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
-from wfdm.training import ema
+from wfdm.training.averaged import Averaged
 from wfdm.training.companions import Companions, SubsetDraws
-from wfdm.training.denoiser import LOSSES, TIMES
-from wfdm.training.learning_rates import polynomial
 from wfdm.training.loop import Batch, Draws, Plan, Run, train
+from wfdm.training.noising import TIMES, Answer, Noising
+from wfdm.training.splits import of_split
 
 
 @dataclass(frozen=True)
@@ -110,18 +105,16 @@ def train_completion(
     return train(objective, plan)
 
 
-class StageC:
+class StageC(Averaged):
     """The objective of stage B with a branch beside the frozen denoiser; the branch is averaged.
 
     The denoiser is no module of the training: its weights are neither changed nor kept in the
     state. See `wfdm.training.loop.Objective` for the attributes.
     """
 
-    exported = "ema"
-
     def __init__(self, task: Task, denoiser: Path, cache: Latents, scans: pd.DataFrame) -> None:
         training = task.training
-        self.task, self.latent_shape = task, cache.space.shape
+        self.task = task
         network, config = folder.load(denoiser)
         if not isinstance(network, Denoiser):
             raise UserError(f"{denoiser}: a branch controls a U-Net of kind unet, and none else")
@@ -129,12 +122,10 @@ class StageC:
         if made != cache.space.compressor_sha256:
             raise UserError(f"{cache.folder}: are latents of another compressor than {denoiser}'s")
         self.denoiser, self.standard = network, Standard.read(denoiser)
-        self.process_settings = config["process"]
-        self.process: Any = import_module(self.process_settings.implementation)
-        self.loss = LOSSES[training.loss]
-        known = scans[scans["modality"].isin(config["modalities"])]
+        self.noising = Noising(config["process"], cache.space.shape, training.loss)
+        known = scans[scans["modality"].isin(config["modalities"])].sort_values("scan_id")
         fit, judged = (
-            Companions.of(cache, _of_split(known, split), config["statistics"], split)
+            Companions.of(cache, of_split(known, split), config["statistics"], split)
             for split in ("train", "validation")
         )
         self.modalities = [name for name in MODALITIES if name in fit.scans.modalities]
@@ -143,36 +134,22 @@ class StageC:
         order = generator_for(task.seed, "validation", task.name)
         self.chosen = order.permutation(len(judged.others))[: training.validation_scans]
         with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
-            model = new_branch(network.settings, self.latent_shape[0], task.condition_channels)
+            model = new_branch(network.settings, cache.space.shape[0], task.condition_channels)
         model.start_as(network)
-        average = copy.deepcopy(model).requires_grad_(False)
-        self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
-        adam = torch.optim.Adam(model.parameters(), training.learning_rate)
-        self.optimizers: Mapping[str, Optimizer] = {"model": adam}
-        self.batch_size = training.batch_size
+        super().__init__(model, training)
         self.validation_size = len(self.chosen)
         names = {judged.scans.modalities[index] for index in self.chosen}
         own = [f"val_loss_{name}" for name in MODALITIES if name in names]
         errors = [*(f"x0_{time:g}" for time in TIMES), "x0_modality_mean"]
         self.columns = ["val_loss", *own, "val_alone", "val_other_sources", *errors]
-        self.schedule = partial(
-            polynomial,
-            steps=training.steps,
-            warmup_steps=training.warmup_steps,
-            power=training.decay_power,
-        )
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the branch on one batch, then its average."""
-        device = batch["z"].device
-        uniform = torch.rand(len(batch["z"]), device=device, generator=generator)
-        noise = torch.randn(batch["z"].shape, device=device, generator=generator)
-        self._move(device)
+        uniform, noise = self.noising.draw(batch["z"], generator)
+        self._move(noise.device)
         with run.fabric.autocast():
             loss = self._loss(run.modules["model"], batch, uniform, noise)
-        if run.update("model", loss, self.task.training.gradient_clip):
-            decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
-            ema.update(self.modules["ema"], self.modules["model"], decay)
+        self.update(run, loss)
         return {"loss": loss.detach()}
 
     def validate(self, run: Run, index: int) -> dict[str, float]:
@@ -207,7 +184,7 @@ class StageC:
                 "val_other_sources": self._loss(model, swapped, uniform, noise),
             }
             for time in TIMES:
-                error = self._restored(batch, noise.new_full((1,), time), noise) - batch["z"]
+                error = self._restored(batch, time, noise) - batch["z"]
                 found[f"x0_{time:g}"] = error.square().mean()
         mean = self.standard.modality_mean[batch["modality"]]
         found["x0_modality_mean"] = (mean - batch["z"]).square().mean()
@@ -227,39 +204,24 @@ class StageC:
         self, model: nn.Module | None, batch: Batch, uniform: Tensor, noise: Tensor
     ) -> Tensor:
         """Return the loss of a batch at the times that `uniform` leads to; None: without branch."""
-        settings = self.process_settings
         x0 = self.standard.seen(batch["z"], batch["modality"])
-        t = self.process.training_times(uniform, self.latent_shape, settings)
-        noisy = self.process.noised(x0, noise, t, settings)
-        predicted = self._predicted(model, batch, noisy, t)
-        return self.loss(predicted, self.process.target(x0, noise, t, settings))
+        return self.noising.loss(self._answer(model, batch), x0, uniform, noise)
 
-    def _restored(self, batch: Batch, t: Tensor, noise: Tensor) -> Tensor:
-        """Return the scaled latent that the average predicts from z, noised to the times t."""
-        modality, settings = batch["modality"], self.process_settings
+    def _restored(self, batch: Batch, time: float, noise: Tensor) -> Tensor:
+        """Return the scaled latent that the average predicts from z, noised to `time`."""
+        modality, answer = batch["modality"], self._answer(self.modules["ema"], batch)
         x0 = self.standard.seen(batch["z"], modality)
-        noisy = self.process.noised(x0, noise, t, settings)
-        answer = self._predicted(self.modules["ema"], batch, noisy, t)
-        return self.standard.scaled(self.process.clean(answer, noisy, t, settings), modality)
+        return self.standard.scaled(self.noising.restored(answer, x0, time, noise), modality)
 
-    def _predicted(self, model: nn.Module | None, batch: Batch, noisy: Tensor, t: Tensor) -> Tensor:
-        """Return what the process calls the network's answer."""
+    def _answer(self, model: nn.Module | None, batch: Batch) -> Answer:
+        """Return the denoiser, told a batch's conditions, and with a branch its sources too."""
         told = Conditions.from_dict(batch)
         if model is None:
-            output = self.denoiser(noisy, t, told)
-        else:
-            sources = Sources(self._seen(batch["sources"]), batch["there"])
-            output = answers(self.denoiser, model, noisy, t, told, sources)
-        return self.process.predicted(output.float(), noisy, t, self.process_settings)
+            return partial(self.denoiser, conditions=told)
+        sources = Sources(self._seen(batch["sources"]), batch["there"])
+        return partial(answers, self.denoiser, model, conditions=told, sources=sources)
 
     def _seen(self, sources: Tensor) -> Tensor:
         """Return scaled latents (B, 4, C, d, h, w) as the denoiser sees those of each modality."""
         numbers = torch.arange(len(MODALITIES), device=sources.device)
         return torch.stack([self.standard.seen(each, numbers) for each in sources])
-
-
-def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:
-    rows = scans[scans["split"] == split].sort_values("scan_id")
-    if rows.empty:
-        raise UserError(f"split: no {split} scan, which training needs: give more people")
-    return rows

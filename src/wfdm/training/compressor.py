@@ -25,6 +25,7 @@ from wfdm.training import ema, learning_rates, losses, results
 from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.crops import Crops
 from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 
 FIXED_SCANS = 256  # that a compressor without training is measured on
@@ -149,7 +150,7 @@ class StageA:
             self.judged, self.exported = copy.deepcopy(model).requires_grad_(False), "ema"
             self.modules["ema"] = self.judged
         self.perceptual = _perceptual(settings, files.perceptual)
-        cached = Volumes(_of_split(volumes, "train"), task.volume, files.cache, files.cache_mb)
+        cached = Volumes(of_split(volumes, "train"), task.volume, files.cache, files.cache_mb)
         self.data = Crops(cached, settings.crop)
         self.batch_size = settings.batch_size
         self.schedule = partial(
@@ -249,16 +250,9 @@ def _check_sizes(task: Task, settings: CompressorTraining, factor: int) -> None:
             )
 
 
-def _of_split(volumes: pd.DataFrame, split: str) -> pd.DataFrame:
-    chosen = volumes[volumes["split"] == split]
-    if chosen.empty:
-        raise UserError(f"no scan is in the {split} split; add people or change split.{split}")
-    return chosen
-
-
 def _to_validate(volumes: pd.DataFrame, seed: int, count: int) -> pd.DataFrame:
     """Return the first `count` validation scans by a seeded order of their names."""
-    scans = _of_split(volumes, "validation")
+    scans = of_split(volumes, "validation")
     order = scans["scan_id"].map(lambda scan_id: seed_for(seed, "validate", scan_id))
     return scans.loc[order.sort_values().index[:count]]
 

@@ -1,5 +1,6 @@
 """Latents with their conditions, as stage B draws them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,7 @@ import pandas as pd
 import torch
 
 from wfdm.data.metadata import Statistics
-from wfdm.data.table import rows_of
+from wfdm.data.table import MODALITIES, rows_of
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.models.denoisers.conditions import Conditions
@@ -24,6 +25,30 @@ def balanced_weights(modalities: np.ndarray, balance: float) -> np.ndarray:
     """
     weights = 1 / np.bincount(modalities)[modalities] ** balance
     return weights / weights.sum()
+
+
+class Balanced:
+    """Draws of places so that rare modalities are seen (paper, 2.5.6).
+
+    Args:
+        modalities: (n,) integer modality at each place.
+        balance: see `balanced_weights`.
+    """
+
+    def __init__(self, modalities: np.ndarray, balance: float) -> None:
+        self.cumulative = np.cumsum(balanced_weights(modalities, balance))
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return one place in [0, n)."""
+        place = np.searchsorted(self.cumulative, rng.random(), side="right")
+        return min(int(place), len(self.cumulative) - 1)
+
+
+def next_modality(name: str, among: Collection[str]) -> str:
+    """Return the modality of `among` that follows `name`; of a single one itself."""
+    place = MODALITIES.index(name) + 1
+    order = [*MODALITIES[place:], *MODALITIES[:place]]
+    return next(each for each in order if each in among)
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,7 @@ class Conditioned:
 
 
 class BalancedDraws:
-    """Draw training scans so that rare modalities are seen (paper, 2.5.6).
+    """Training scans, rare modalities more often than they occur.
 
     Args:
         scans: the training split.
@@ -69,11 +94,9 @@ class BalancedDraws:
         self, scans: Conditioned, balance: float, posterior: Literal["mean", "sample"]
     ) -> None:
         self.scans, self.posterior = scans, posterior
-        numbers = scans.conditions.modality.numpy()
-        self.cumulative = np.cumsum(balanced_weights(numbers, balance))
+        self.places = Balanced(scans.conditions.modality.numpy(), balance)
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Return one item."""
-        place = np.searchsorted(self.cumulative, rng.random(), side="right")
-        index = min(int(place), len(self.cumulative) - 1)
+        index = self.places.draw(rng)
         return self.scans.item(index, rng if self.posterior == "sample" else None)

@@ -1,37 +1,28 @@
 """Stage B: train a conditional denoiser on scaled latents (paper, 2.5.4-2.5.6)."""
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import Optimizer
 
 from wfdm.config.denoisers import DenoiserTraining, LatentKind, NetworkSettings, ProcessSettings
 from wfdm.data.metadata import Statistics
 from wfdm.data.table import MODALITIES
-from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
 from wfdm.latents.standard import Standard
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
-from wfdm.training import ema
-from wfdm.training.conditioned import BalancedDraws, Conditioned
-from wfdm.training.learning_rates import polynomial
+from wfdm.training.averaged import Averaged
+from wfdm.training.conditioned import BalancedDraws, Conditioned, next_modality
 from wfdm.training.loop import Batch, Draws, Plan, Run, train
-
-TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""where the history tells the error of the predicted latent"""
-LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss}
+from wfdm.training.noising import TIMES, Noising
+from wfdm.training.splits import of_split
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,7 @@ def train_denoiser(
     return train(objective, plan)
 
 
-class StageB:
+class StageB(Averaged):
     """The objective of 2.5.4: the denoiser predicts the process's target, and is averaged.
 
     x_t and the target are the process's (`wfdm.processes`), t is drawn uniformly and then shifted.
@@ -132,8 +123,6 @@ class StageB:
     is recorded, so guidance needs no null class. The modality stays.
     See `wfdm.training.loop.Objective` for the attributes.
     """
-
-    exported = "ema"
 
     def __init__(
         self,
@@ -144,11 +133,10 @@ class StageB:
         statistics: Statistics,
     ) -> None:
         training = task.training
-        self.task, self.latent_shape = task, cache.space.shape
-        self.standard = standard
-        self.process: Any = import_module(task.process.implementation)
-        self.loss = LOSSES[training.loss]
-        fit, judge = (_of_split(scans, split) for split in ("train", "validation"))
+        self.task, self.standard = task, standard
+        self.noising = Noising(task.process, cache.space.shape, training.loss)
+        ordered = scans.sort_values("scan_id")
+        fit, judge = (of_split(ordered, split) for split in ("train", "validation"))
         self.modalities = [name for name in MODALITIES if name in set(fit["modality"])]
         drawn = Conditioned.of(cache, fit, statistics)
         self.data: Draws = BalancedDraws(drawn, training.balance, task.posterior)
@@ -156,38 +144,24 @@ class StageB:
         chosen = judge.iloc[order[: training.validation_scans]]
         self.judged = Conditioned.of(cache, chosen, statistics)
         with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
-            model = folder.build(task.network, self.latent_shape)
-        average = copy.deepcopy(model).requires_grad_(False)
-        self.modules: Mapping[str, nn.Module] = {"model": model, "ema": average}
-        adam = torch.optim.Adam(model.parameters(), training.learning_rate)
-        self.optimizers: Mapping[str, Optimizer] = {"model": adam}
-        self.batch_size = training.batch_size
+            model = folder.build(task.network, cache.space.shape)
+        super().__init__(model, training)
         self.validation_size = len(chosen)
         own = [f"val_loss_{name}" for name in MODALITIES if name in self.judged.modalities]
         swapped = ["val_other_modality", "val_other_metadata"]
         errors = [*(f"x0_{time:g}" for time in TIMES), "x0_modality_mean", "x0_overall_mean"]
         self.columns = ["val_loss", *own, *swapped, *errors]
-        self.schedule = partial(
-            polynomial,
-            steps=training.steps,
-            warmup_steps=training.warmup_steps,
-            power=training.decay_power,
-        )
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the denoiser on one batch, then its average."""
-        device = batch["z"].device
-        uniform = torch.rand(len(batch["z"]), device=device, generator=generator)
-        noise = torch.randn(batch["z"].shape, device=device, generator=generator)
+        uniform, noise = self.noising.draw(batch["z"], generator)
         told = Conditions.from_dict(batch)
         if dropout := self.task.training.conditioning_dropout:
-            kept = torch.rand(len(noise), device=device, generator=generator) >= dropout
+            kept = torch.rand(len(noise), device=noise.device, generator=generator) >= dropout
             told = replace(told, mask=told.mask * kept[:, None])
         self.standard = self.standard.to(noise.device)
         loss = self._loss(run.modules["model"], batch["z"], uniform, noise, told)
-        if run.update("model", loss, self.task.training.gradient_clip):
-            decay = ema.warmed_decay(self.task.training.ema_decay, run.step)
-            ema.update(self.modules["ema"], self.modules["model"], decay)
+        self.update(run, loss)
         return {"loss": loss.detach()}
 
     def validate(self, run: Run, index: int) -> dict[str, float]:
@@ -216,7 +190,7 @@ class StageB:
         model = self.modules["ema"]
         z, told = batch["z"], Conditions.from_dict(batch)
         name = self.judged.modalities[index]
-        following = self._after(name)
+        following = next_modality(name, self.modalities)
         with run.fabric.autocast():
             loss = self._loss(model, z, uniform, noise, told)
             found = {
@@ -230,7 +204,7 @@ class StageB:
                 ),
             }
             for time in TIMES:
-                error = self._restored(z, z.new_full((1,), time), noise, told) - z
+                error = self._restored(z, time, noise, told) - z
                 found[f"x0_{time:g}"] = error.square().mean()
         for kind, mean in (
             ("modality", self.standard.modality_mean[told.modality]),
@@ -239,34 +213,15 @@ class StageB:
             found[f"x0_{kind}_mean"] = (mean - z).square().mean()
         return {name: float(value) for name, value in found.items()}
 
-    def _after(self, modality: str) -> str:
-        """Return the next modality that was trained; of a single one itself."""
-        place = MODALITIES.index(modality) + 1
-        order = [*MODALITIES[place:], *MODALITIES[:place]]
-        return next(name for name in order if name in self.modalities)
-
     def _loss(
         self, model: nn.Module, z: Tensor, uniform: Tensor, noise: Tensor, told: Conditions
     ) -> Tensor:
         """Return the loss of a batch of scaled latents z at the times that `uniform` leads to."""
         x0 = self.standard.seen(z, told.modality)
-        t = self.process.training_times(uniform, self.latent_shape, self.task.process)
-        noisy = self.process.noised(x0, noise, t, self.task.process)
-        output = model(noisy, t, told).float()
-        predicted = self.process.predicted(output, noisy, t, self.task.process)
-        return self.loss(predicted, self.process.target(x0, noise, t, self.task.process))
+        return self.noising.loss(partial(model, conditions=told), x0, uniform, noise)
 
-    def _restored(self, z: Tensor, t: Tensor, noise: Tensor, told: Conditions) -> Tensor:
-        """Return the scaled latent that the average predicts from z, noised to the times t."""
-        process, settings = self.process, self.task.process
-        noisy = process.noised(self.standard.seen(z, told.modality), noise, t, settings)
-        output = self.modules["ema"](noisy, t, told).float()
-        answer = process.predicted(output, noisy, t, settings)
-        return self.standard.scaled(process.clean(answer, noisy, t, settings), told.modality)
-
-
-def _of_split(scans: pd.DataFrame, split: str) -> pd.DataFrame:
-    rows = scans[scans["split"] == split].sort_values("scan_id")
-    if rows.empty:
-        raise UserError(f"split: no {split} scan, which training needs: give more people")
-    return rows
+    def _restored(self, z: Tensor, time: float, noise: Tensor, told: Conditions) -> Tensor:
+        """Return the scaled latent that the average predicts from z, noised to `time`."""
+        x0 = self.standard.seen(z, told.modality)
+        answer = partial(self.modules["ema"], conditions=told)
+        return self.standard.scaled(self.noising.restored(answer, x0, time, noise), told.modality)
