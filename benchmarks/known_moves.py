@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/known_moves.csv"))
     parser.add_argument("--cases", type=int, default=56)
     parser.add_argument("--brainscape", type=int, default=14)
+    parser.add_argument("--finest", type=float, default=1.0, help="finest level, in mm")
     arguments = parser.parse_args()
 
     brain = np.asarray(read_image(arguments.assets / "sri24.nii").dataobj) > 0
@@ -133,7 +134,9 @@ def main() -> None:
         row["mm"] = round(error_mm(truth, np.eye(4), points), 1)
         start = time.process_time()
         on_grid = nib.Nifti1Image(resample(reference, np.eye(4), grid), grid.affine)
-        found = rigid(on_grid, mover, region, 1.0, seed_for(SEED, case), f"case {case}")
+        found = rigid(
+            on_grid, mover, region, arguments.finest, seed_for(SEED, case), f"case {case}"
+        )
         row["cpu_s"] = round(time.process_time() - start, 2)
         row["error_mm"] = round(error_mm(found.matrix, truth, points), 3)
         row |= {"similarity": round(found.similarity, 4), "start": found.start}

@@ -10,8 +10,9 @@ from scipy import ndimage
 from wfdm.data.grid import Grid
 from wfdm.errors import SessionError
 from wfdm.preprocess.entry import background
-from wfdm.preprocess.registration import STARTS, Rigid, Start, rigid
+from wfdm.preprocess.registration import Rigid, rigid
 from wfdm.preprocess.similarity import resample
+from wfdm.preprocess.starts import STARTS, Start
 
 # Similarity of two brains, at 4 mm. Aligned T1w, T2w and FLAIR on the atlas brain: 1.099 to 1.144,
 # one that was stripped badly 1.085. Upside down, turned or on the side, where outlines agree

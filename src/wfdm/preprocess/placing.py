@@ -12,8 +12,9 @@ from wfdm.data.grid import sri24_grid
 from wfdm.errors import SessionError
 from wfdm.preprocess.brains import rigid_brains
 from wfdm.preprocess.extraction.extractors import Extractor
-from wfdm.preprocess.registration import Rigid, laid_on_axes, rigid
+from wfdm.preprocess.registration import Rigid, rigid
 from wfdm.preprocess.similarity import moments, resample, smoothed
+from wfdm.preprocess.starts import laid_on_axes
 from wfdm.seeds import seed_for
 
 # Dice of mask and atlas brain. Real sessions (MS, tumours): 0.92-0.98; a head that lies on its

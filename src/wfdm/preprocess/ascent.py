@@ -1,21 +1,26 @@
 """The last step of a registration: ascent of mutual information over every point, none drawn.
 
-ANTs' bins span all that the moving image holds, a neck as bright as may be too, and it stops after
-a few steps of a drawn sample: two scans of one head, with and without neck, end 1 to 2 mm apart.
-Here the bins span what lies in the region, every point counts, the histogram is smooth in the pose
-and its gradient exact: one optimum, which both scans share.
+ANTs' bins span all that the moving image holds, a neck as bright as may be too, and its metric is
+of a drawn sample: two scans of one head, with and without neck, end 1 to 2 mm apart. Here the
+bins span what lies in the region, no point is drawn, the histogram is smooth in the pose and its
+gradient exact: one optimum, which both scans share.
 """
 
 import itertools
 
 import nibabel as nib
 import numpy as np
-from scipy import optimize
+from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
 from wfdm.data.grid import Grid
 from wfdm.preprocess.similarity import resample
 
+# Deviation, in voxels of the fixed image. On a grid an image is sharper than between its voxels, so
+# that mutual information jumps wherever two grids meet (Pluim et al., CVIU 77 (2000)): on real
+# scans another start led up to 1.2 mm off. Smoother images have one end, within 0.03 mm.
+_SMOOTH = 1.0
+_POINTS_MM = 2.0  # apart, at least, are the points that count
 _RADIUS_MM = 60.0  # of a brain: a turn is measured by how far it moves the rim
 _STEPS = 30  # at most; 10 to 20 are taken
 
@@ -52,9 +57,17 @@ class MutualInformation:
             start: matrix (4, 4) from fixed to moving points.
         """
         inside = resample(region, np.eye(4), Grid(fixed.shape, fixed.affine)) > 0.5
-        voxels = np.argwhere(inside)
+        # A smooth image needs no more points than that: at 1 mm they take an eighth of the time.
+        step = max(1, round(_POINTS_MM / _side(fixed)))
+        voxels = step * np.argwhere(inside[::step, ::step, ::step])
         points = (fixed.affine @ np.c_[voxels, np.ones(len(voxels))].T)[:3]
-        self._moving = np.ascontiguousarray(moving.dataobj, dtype=np.float32)
+        blur = _SMOOTH * _side(fixed)
+        fixed_array, self._moving = (
+            ndimage.gaussian_filter(
+                np.asarray(image.dataobj, np.float32), blur / _side(image), truncate=3
+            )
+            for image in (fixed, moving)
+        )
         self._limit = np.array(moving.shape)[:, None] - 2
         self._start, self._to_voxels = start, np.linalg.inv(moving.affine)
         self.centre = points.mean(axis=1)
@@ -62,7 +75,7 @@ class MutualInformation:
         seen = ((at >= 0) & (at <= self._limit + 1)).all(axis=0)
         seen |= not seen.any()  # a field that shows none of it: edges only, which nobody accepts
         self._offsets = (points[:, seen] - self.centre[:, None]).astype(np.float32)
-        values = np.asarray(fixed.dataobj)[tuple(voxels[seen].T)]
+        values = fixed_array[tuple(voxels[seen].T)]
         self._fixed = _scaled(values, *_range(values), self.bins - 1e-3).astype(np.int64)
         # A bright neck or vessel elsewhere must not take the bins: only what lies here sets them.
         self._range = _range(self._interpolated(at[:, seen])[0])
@@ -164,6 +177,11 @@ def ascend(
         options={"maxiter": _STEPS, "ftol": 1e-7, "gtol": 1e-6},
     )
     return information.pose(found.x)
+
+
+def _side(image: nib.Nifti1Image) -> float:
+    """Return the side of its cubic voxels, in mm."""
+    return float(np.linalg.norm(image.affine[:3, 0]))
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
