@@ -129,7 +129,7 @@ def _cube() -> list[np.ndarray]:
     return [turn for turn in turns if np.linalg.det(turn) > 0]
 
 
-# In the order in which they are tried. The last is slow, and finds heads among much else.
+# In the order in which they are tried.
 UPRIGHT: dict[str, Start] = {
     "header": _upright,
     "header, no neck": _upright_without_neck,
