@@ -59,7 +59,23 @@ class FieldSource(Section):
     unit: str = Field("", description="of a number; empty: as participants.json or the field says")
 
 
-class BidsSource(Section):
+class SourceOnDisk(Section):
+    """What all sources of files have."""
+
+    kind: str
+    synthetic: bool = Field(
+        False,
+        description="take scans too that say of themselves that they are synthetic, and say so in "
+        "every table; false: they are refused and reported",
+    )
+
+    @property
+    def called(self) -> str:
+        """What tables call it."""
+        return f"{self.kind} with synthetic scans" if self.synthetic else self.kind
+
+
+class BidsSource(SourceOnDisk):
     """BIDS folders on disk, raw or derivatives."""
 
     kind: Literal["bids"]
@@ -93,7 +109,7 @@ class BidsSource(Section):
         return self.state == "raw"
 
 
-class BrainScapeSource(Section):
+class BrainScapeSource(SourceOnDisk):
     """A BrainScape checkout as its tools leave it, or an export of it."""
 
     kind: Literal["brainscape"]

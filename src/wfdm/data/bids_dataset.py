@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wfdm.atomic import write_text
+from wfdm.data.synthetic import KEYWORD
 
 VERSION = "1.10.0"
 """of BIDS, whose rules the names and sidecars follow"""
@@ -12,13 +13,14 @@ VERSION = "1.10.0"
 IGNORED = ("*.prov.json", "*_qc.png", "*_failed.txt", "*_xfm.mat")
 
 
-def describe(root: Path, volumes: Iterable[Path], what: str) -> list[Path]:
+def describe(root: Path, volumes: Iterable[Path], what: str, synthetic: bool = False) -> list[Path]:
     """Write dataset_description.json and .bidsignore beside the subjects of each dataset.
 
     Args:
         root: folder of the datasets: ROOT/DATASET/sub-SUBJECT/...
         volumes: of any dataset; those that lie in no subject's folder below `root` have none.
         what: what its volumes are, for the description's name.
+        synthetic: whether a model made them; the description says so.
 
     Returns:
         The files written, sorted.
@@ -31,6 +33,7 @@ def describe(root: Path, volumes: Iterable[Path], what: str) -> list[Path]:
             "Name": f"{dataset}, {what}",
             "BIDSVersion": VERSION,
             "DatasetType": "derivative",
+            **({"Keywords": [KEYWORD]} if synthetic else {}),
             "GeneratedBy": [{"Name": "wfdm", "Description": "config and code: see *.prov.json"}],
         }
         texts = {

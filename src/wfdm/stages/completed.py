@@ -25,7 +25,8 @@ def run(settings: Any, volumes: Volumes, shards: Shards, out: Out) -> None:
     parts = [shard_path(out.parent, shard, shards, ".tsv") for shard in range(shards)]
     with recorded("completed", out, settings, [*parts, volumes]) as record:
         made = pd.concat([read_table(part) for part in parts])
-        described = describe(out.parent, map(Path, made["path"]), "completed by a generator")
+        paths = map(Path, made["path"])
+        described = describe(out.parent, paths, "completed by a generator", synthetic=True)
         if settings.mixed:
             real = read_table(volumes).assign(sources="", range="", synthetic="false")
             made = pd.concat([made, real[list(made.columns)]])

@@ -17,6 +17,7 @@ def run(shards: Shards, out: Out) -> None:
     parts = [shard_path(out.parent, shard, shards, ".tsv") for shard in range(shards)]
     with recorded("samples", out, None, parts) as record:
         table = pd.concat([read_table(part) for part in parts])
-        described = describe(out.parent, map(Path, table["path"]), "made by a generator")
+        paths = map(Path, table["path"])
+        described = describe(out.parent, paths, "made by a generator", synthetic=True)
         write_table(table.sort_values("scan_id", ignore_index=True), out)
         record.outputs = [out, *described]

@@ -151,7 +151,9 @@ def _text(value: Any) -> str:
     every = value if isinstance(value, list) else [value]
     if not any(isinstance(each, Section) for each in every):
         return text
-    kinds = " + ".join(each.kind for each in every if hasattr(each, "kind"))
+    kinds = " + ".join(
+        getattr(each, "called", each.kind) for each in every if hasattr(each, "kind")
+    )
     return ": ".join(filter(None, [kinds, text if plain else ""])) or DEFAULT
 
 

@@ -31,6 +31,7 @@ from wfdm.data.recorded import check_fields
 from wfdm.data.sources.bids_people import read_people
 from wfdm.data.sources.bids_scans import Candidate, in_one_space, numbered
 from wfdm.data.sources.bids_tree import Dataset, Entry, datasets, walk
+from wfdm.data.synthetic import ASK, dataset_says_synthetic, says_synthetic
 from wfdm.data.table import columns
 from wfdm.errors import UserError
 from wfdm.log import log
@@ -148,6 +149,7 @@ class _Dataset:
     ) -> None:
         self.source, self.label, self.folder = source, label, folder
         self.depth, self.listing = len(dataset.parts), listing
+        self.made = dataset_says_synthetic(folder)
 
     def rows(self, entries: list[Entry]) -> Iterator[dict[str, str]]:
         """Yield a row for every scan that can be used."""
@@ -279,10 +281,18 @@ class _Dataset:
         except MalformedNameError as error:
             return str(error)
         reason = why_not(name, self.source.state, self.source.suffixes) or entry.problem
+        reason = reason or self._synthetic(entry.path)
         mask = mask_beside(entry.path)
         if not reason and mask and self._masked and not os.access(mask, os.R_OK):
             reason = f"its brain mask {mask.name} is missing or cannot be read: fetch it"
         return reason or Candidate(entry.path, name, modality)
+
+    def _synthetic(self, path: Path) -> str:
+        """Return why a scan must not be taken unasked: its dataset or itself says synthetic."""
+        if self.source.synthetic:
+            return ""
+        told = "its dataset_description.json says synthetic" if self.made else says_synthetic(path)
+        return told and f"{told}: {ASK}"
 
     def _chosen(self, files: list[Candidate]) -> list[Candidate]:
         preferred = "SRI24" if self.source.state in _ON_ATLAS else ""

@@ -1,0 +1,60 @@
+"""Which scans say that they are synthetic: nobody trains a model on them unasked.
+
+Three marks, each of which WFDM leaves on what it makes: the sidecar, the description in the image's
+own header, which stays when the file is copied alone, and a keyword of its dataset.
+"""
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from wfdm.data.paths import sidecar_path
+
+KEYWORD = "synthetic"
+"""in `Keywords` of dataset_description.json"""
+ASK = "leave it out, or say 'synthetic: true' in its source"
+MARK = b"SYNTHETIC"
+"""what the description in a NIfTI header begins with"""
+_HEADER = 1024  # bytes: more than the header of either NIfTI version
+_PLACES = {348: slice(148, 228), 540: slice(240, 320)}
+"""by the size that a header states: where its description stands"""
+
+
+def says_synthetic(path: Path) -> str:
+    """Return what marks a scan (.nii or .nii.gz) as synthetic; "" where nothing does.
+
+    What cannot be read marks nothing: whoever reads the scan tells that.
+    """
+    beside = sidecar_path(path) if path.name.endswith(".gz") else path.with_suffix(".json")
+    about = _json(beside)
+    if about.get("Synthetic") is True:
+        return f"{beside.name} says that it is synthetic"
+    if _description(path).upper().startswith(MARK):
+        return "the description in its header says that it is synthetic"
+    return ""
+
+
+def dataset_says_synthetic(folder: Path) -> bool:
+    """Return whether the dataset_description.json of a dataset's folder marks it."""
+    words = _json(folder / "dataset_description.json").get("Keywords")
+    return isinstance(words, list) and KEYWORD in {str(word).lower() for word in words}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _description(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            header = file.read(_HEADER)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    sizes = (int.from_bytes(header[:4], order) for order in ("little", "big"))
+    return next((header[_PLACES[size]] for size in sizes if size in _PLACES), b"")
