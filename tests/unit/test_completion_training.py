@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_told(study: Path, tmp_path: Path) -> None:
     alone = scans[(scans["split"] != "validation") | (scans["modality"] == "T1w")]
     with pytest.raises(UserError, match="no validation session has two modalities"):
         complete(study, tmp_path / "x", alone)
-    with pytest.raises(UserError, match="no train scan"):
+    with pytest.raises(UserError, match="no scan is in the train split"):
         complete(study, tmp_path / "x", scans[scans["split"] != "train"])
     with pytest.raises(UserError, match=r"config\.json is missing"):
         branch_folder.read(tmp_path)

@@ -236,7 +236,7 @@ def test_average_is_what_is_written(latents: Path, tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_told(latents: Path, tmp_path: Path) -> None:
     scans = cohort()
-    with pytest.raises(UserError, match="no validation scan"):
+    with pytest.raises(UserError, match="no scan is in the validation split"):
         trained(latents, tmp_path, scans[scans["split"] != "validation"])
     stranger = scans.assign(scan_id=scans["scan_id"].replace("ALPHA/sub-02_T1Gd", "BETA/sub-1_T1w"))
     with pytest.raises(UserError, match="no latent of BETA/sub-1_T1w"):

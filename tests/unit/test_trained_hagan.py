@@ -376,7 +376,7 @@ def test_mixed_precision_learns_about_the_same(volumes: pd.DataFrame, tmp_path: 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_an_empty_split_is_told(split: str, volumes: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"no {split} scan"):
+    with pytest.raises(UserError, match=f"no scan is in the {split} split"):
         train(volumes[volumes["split"] != split], tmp_path)
     assert not list(tmp_path.iterdir())
 
