@@ -14,7 +14,7 @@ from wfdm.config.cohort import BidsSource, BrainScapeSource
 from wfdm.config.study import Study
 from wfdm.data.bids_dataset import describe
 from wfdm.data.sources import bids, brainscape
-from wfdm.data.synthetic import says_synthetic
+from wfdm.data.synthetic import refusal
 from wfdm.errors import UserError
 from wfdm.generators.protocol import Request, Sample
 from wfdm.generators.write import sidecar, write_sample
@@ -103,7 +103,7 @@ def test_the_description_is_found_in_every_kind_of_header(tmp_path, kind, name, 
         content = header.binaryblock + bytes(36)
         packed = gzip.compress(content) if name.endswith(".gz") else content
         (tmp_path / name).write_bytes(packed)
-        assert bool(says_synthetic(tmp_path / name)) is found
+        assert bool(refusal(tmp_path / name)) is found
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x1f\x8b\x08cut", gzip.compress(b"short")])
@@ -111,4 +111,4 @@ def test_a_broken_file_marks_nothing(tmp_path, content):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(content)
     (tmp_path / "a.json").write_text("[1, 2")
-    assert says_synthetic(path) == ""
+    assert refusal(path) == ""

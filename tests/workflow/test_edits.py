@@ -347,9 +347,8 @@ def test_there_is_an_edit_of_every_section_and_package():
 def test_a_note_is_of_the_stages_that_its_table_comes_from(finished):
     """Of those that read settings; the quality page only has to be there."""
     fresh = finished.over(results="results/another")
-    adverse = fresh.over(
-        results="results/another", **ADVERSARY
-    )  # table 4 alone can have such a row
+    # Table 4 alone can have such a row.
+    adverse = fresh.over(results="results/another", **ADVERSARY)
     studies = [adverse if name == "table4" else fresh for name in STAGES]
     found = plans(studies, *(f"results/another/tables/{name}.csv" for name in STAGES))
     for (name, stages), jobs in zip(STAGES.items(), found, strict=True):

@@ -72,5 +72,5 @@ def stem(image: Path) -> str:
 
 
 def sidecar_path(volume: Path) -> Path:
-    """Return where the JSON beside a volume lies."""
-    return volume.with_name(volume.name.removesuffix(".nii.gz") + ".json")
+    """Return where the JSON beside a volume (.nii or .nii.gz) lies."""
+    return volume.with_name(volume.name.removesuffix(".gz").removesuffix(".nii") + ".json")

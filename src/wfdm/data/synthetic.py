@@ -7,6 +7,7 @@ own header, which stays when the file is copied alone, and a keyword of its data
 import gzip
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +15,36 @@ from wfdm.data.paths import sidecar_path
 
 KEYWORD = "synthetic"
 """in `Keywords` of dataset_description.json"""
-ASK = "leave it out, or say 'synthetic: true' in its source"
 MARK = b"SYNTHETIC"
 """what the description in a NIfTI header begins with"""
+_MEND = "leave it out, or say 'synthetic: true' in its source"
 _HEADER = 1024  # bytes: more than the header of either NIfTI version
 _PLACES = {348: slice(148, 228), 540: slice(240, 320)}
 """by the size that a header states: where its description stands"""
 
 
-def says_synthetic(path: Path) -> str:
-    """Return what marks a scan (.nii or .nii.gz) as synthetic; "" where nothing does.
+def refusal(path: Path) -> str:
+    """Return why a scan (.nii or .nii.gz) must not be taken unasked; "" where nothing marks it.
 
     What cannot be read marks nothing: whoever reads the scan tells that.
     """
-    beside = sidecar_path(path) if path.name.endswith(".gz") else path.with_suffix(".json")
-    about = _json(beside)
-    if about.get("Synthetic") is True:
-        return f"{beside.name} says that it is synthetic"
+    beside = sidecar_path(path)
+    if read_json(beside).get("Synthetic") is True:
+        return f"{beside.name} says that it is synthetic: {_MEND}"
     if _description(path).upper().startswith(MARK):
-        return "the description in its header says that it is synthetic"
+        return f"the description in its header says that it is synthetic: {_MEND}"
     return ""
 
 
-def dataset_says_synthetic(folder: Path) -> bool:
-    """Return whether the dataset_description.json of a dataset's folder marks it."""
-    words = _json(folder / "dataset_description.json").get("Keywords")
-    return isinstance(words, list) and KEYWORD in {str(word).lower() for word in words}
+def dataset_refusal(about: Mapping[str, Any]) -> str:
+    """Return the same of all scans of a dataset, by what its dataset_description.json holds."""
+    words = about.get("Keywords")
+    marked = isinstance(words, list) and KEYWORD in {str(word).lower() for word in words}
+    return f"its dataset_description.json says synthetic: {_MEND}" if marked else ""
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a sidecar or a description holds; nothing where it cannot be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):

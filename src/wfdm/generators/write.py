@@ -8,11 +8,12 @@ from typing import Any
 from wfdm.atomic import alone, write_text
 from wfdm.data.metadata import canonical, load_schema
 from wfdm.data.paths import REFERENCE, sidecar_path
+from wfdm.data.synthetic import MARK
 from wfdm.data.volumes import write_nifti
 from wfdm.generators.protocol import Generator, Request, Sample
 from wfdm.log import progress
 
-DESCRIPTION = {True: b"SYNTHETIC: made by WFDM", False: b"REFERENCE: from real scans"}
+DESCRIPTION = {True: MARK + b": made by WFDM", False: b"REFERENCE: from real scans"}
 """of the image's header, by whether it is synthetic"""
 
 

@@ -7,11 +7,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from wfdm.data.grid import Grid
 from wfdm.errors import SessionError
 from wfdm.preprocess.entry import background
 from wfdm.preprocess.registration import Rigid, rigid
-from wfdm.preprocess.similarity import resample
+from wfdm.preprocess.similarity import within
 from wfdm.preprocess.starts import STARTS, Start
 
 # Similarity of two brains, at 4 mm. Aligned T1w, T2w and FLAIR on the atlas brain: 1.099 to 1.144,
@@ -47,7 +46,7 @@ def own_brain(
             bright = bright > _SMEARED * np.percentile(lit, 99)
         inside = ndimage.binary_fill_holes(bright)
     else:
-        inside = resample(mask, np.eye(4), Grid(image.shape, image.affine)) > 0.5
+        inside = within(mask, image)
     if not inside.any():
         raise SessionError(f"{path}: no brain is in it, by its own background or mask; exclude it")
     brain = np.where(inside, array, np.float32(0))

@@ -9,16 +9,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
-from wfdm.data.grid import Grid, sri24_grid
+from wfdm.data.grid import sri24_grid
 from wfdm.errors import SessionError
 from wfdm.preprocess.ascent import ascend
-from wfdm.preprocess.similarity import Similarity, isotropic, resample
+from wfdm.preprocess.similarity import Similarity, isotropic, within
 from wfdm.preprocess.starts import STARTS, UPRIGHT, Start, about
 from wfdm.preprocess.transforms import ants, read_transform, to_ants
 
@@ -51,6 +52,13 @@ class Rigid:
     similarity: float
     coverage: float = 0.0
     start: str = "header"
+
+
+class Pair(NamedTuple):
+    """Two images of cubic voxels, as fine as each other."""
+
+    fixed: nib.Nifti1Image
+    moving: nib.Nifti1Image
 
 
 def rigid(
@@ -88,10 +96,13 @@ def rigid(
     near = _cropped(fixed, region)
     coarse = Similarity(near, moving, region, _COARSE_MM)
     check = Similarity(near, moving, region, _CHECK_MM)
+    rough, fine = (
+        Pair(isotropic(near, mm), isotropic(moving, mm)) for mm in (_CHECK_MM, finest_mm)
+    )
     best = Rigid(np.eye(4), 1.0)
     for start, poses in (starts or STARTS).items():
         found = search(coarse, poses(coarse))
-        matrix = _refine(near, moving, region, found.matrix, finest_mm, seed)
+        matrix = _refine(rough, fine, region, found.matrix, seed)
         refined = Rigid(matrix, check(matrix), check.coverage(matrix), start)
         asked = 1.0 if start in UPRIGHT else _AGAINST_HEADER
         if refined.similarity - 1 > asked * (best.similarity - 1):
@@ -145,20 +156,15 @@ def search(similarity: Similarity, poses: list[np.ndarray]) -> Rigid:
 
 
 def _refine(
-    fixed: nib.Nifti1Image,
-    moving: nib.Nifti1Image,
-    region: nib.Nifti1Image,
-    start: np.ndarray,
-    finest: float,
-    seed: int,
+    rough: Pair, fine: Pair, region: nib.Nifti1Image, start: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Run ANTs at 4 mm from `start`, and end at the optimum of exact mutual information.
+    """Run ANTs on the rough images from `start`, and an ascent on the fine ones from its result.
 
     ANTs turns about its origin, so both images are first placed such that the region's middle is
     the origin and `start` is the identity; its step sizes then suit rotation and shift alike.
     """
-    target = isotropic(fixed, _CHECK_MM)
-    inside = resample(region, np.eye(4), Grid(target.shape, target.affine)) > 0.5
+    target = rough.fixed
+    inside = within(region, target)
     mask = nib.Nifti1Image(inside.astype(np.float32), target.affine)
     middle = np.eye(4)
     middle[:3, 3] = (target.affine @ [*ndimage.center_of_mass(inside), 1])[:3]
@@ -166,7 +172,7 @@ def _refine(
     with tempfile.TemporaryDirectory(prefix="wfdm-ants-") as folder:
         result = ants().registration(
             to_ants(target, back),
-            to_ants(isotropic(moving, _CHECK_MM), back @ np.linalg.inv(start)),
+            to_ants(rough.moving, back @ np.linalg.inv(start)),
             mask=to_ants(mask, back),
             type_of_transform="Rigid",
             initial_transform="Identity",
@@ -177,7 +183,7 @@ def _refine(
             random_seed=seed % 2**31,
         )
         found = start @ middle @ read_transform(Path(result["fwdtransforms"][0])) @ back
-    return ascend(isotropic(fixed, finest), isotropic(moving, finest), region, found)
+    return ascend(fine.fixed, fine.moving, region, found)
 
 
 def _cropped(image: nib.Nifti1Image, region: nib.Nifti1Image) -> nib.Nifti1Image:

@@ -26,6 +26,11 @@ def resample(image: nib.Nifti1Image, matrix: np.ndarray, grid: Grid, order: int 
     )
 
 
+def within(region: nib.Nifti1Image, image: nib.Nifti1Image) -> np.ndarray:
+    """Return which voxels of `image` (boolean, its shape) lie where `region` is 1, on any grid."""
+    return resample(region, np.eye(4), Grid(image.shape, image.affine)) > 0.5
+
+
 def smoothed(image: nib.Nifti1Image, spacing: float) -> nib.Nifti1Image:
     """Return `image` as blurred as voxels of `spacing` mm are, axes already as coarse left alone.
 
@@ -66,7 +71,7 @@ class Similarity:
         spacing: float,
     ) -> None:
         grid = isotropic(fixed, spacing)
-        inside = resample(region, np.eye(4), Grid(grid.shape, grid.affine)) > 0.5
+        inside = within(region, grid)
         voxels = np.argwhere(inside)
         self.points = grid.affine @ np.c_[voxels, np.ones(len(voxels))].T
         self.fixed = self._binned(np.asarray(grid.dataobj)[inside])

@@ -4,7 +4,6 @@ Every file below the source's folder becomes a row of the scan table or a findin
 them, and what lies outside of all datasets is a finding too.
 """
 
-import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -31,7 +30,7 @@ from wfdm.data.recorded import check_fields
 from wfdm.data.sources.bids_people import read_people
 from wfdm.data.sources.bids_scans import Candidate, in_one_space, numbered
 from wfdm.data.sources.bids_tree import Dataset, Entry, datasets, walk
-from wfdm.data.synthetic import ASK, dataset_says_synthetic, says_synthetic
+from wfdm.data.synthetic import dataset_refusal, read_json, refusal
 from wfdm.data.table import columns
 from wfdm.errors import UserError
 from wfdm.log import log
@@ -149,7 +148,7 @@ class _Dataset:
     ) -> None:
         self.source, self.label, self.folder = source, label, folder
         self.depth, self.listing = len(dataset.parts), listing
-        self.made = dataset_says_synthetic(folder)
+        self.about = read_json(folder / "dataset_description.json")
 
     def rows(self, entries: list[Entry]) -> Iterator[dict[str, str]]:
         """Yield a row for every scan that can be used."""
@@ -186,12 +185,7 @@ class _Dataset:
 
     def _check_type(self) -> None:
         """Note where the dataset calls itself derivatives, and the source calls it raw."""
-        try:
-            told = json.loads((self.folder / "dataset_description.json").read_bytes())
-        except (OSError, ValueError):
-            return  # nothing else is asked of this file, and most datasets lack the key
-        kind = told.get("DatasetType") if isinstance(told, dict) else None
-        if kind == "derivative" and self.source.state == "raw":
+        if self.about.get("DatasetType") == "derivative" and self.source.state == "raw":
             reason = (
                 "dataset_description.json says 'derivative', but the source's state is raw: if "
                 "only brains are left, say state brain"
@@ -281,18 +275,12 @@ class _Dataset:
         except MalformedNameError as error:
             return str(error)
         reason = why_not(name, self.source.state, self.source.suffixes) or entry.problem
-        reason = reason or self._synthetic(entry.path)
+        if not self.source.synthetic:
+            reason = reason or dataset_refusal(self.about) or refusal(entry.path)
         mask = mask_beside(entry.path)
         if not reason and mask and self._masked and not os.access(mask, os.R_OK):
             reason = f"its brain mask {mask.name} is missing or cannot be read: fetch it"
         return reason or Candidate(entry.path, name, modality)
-
-    def _synthetic(self, path: Path) -> str:
-        """Return why a scan must not be taken unasked: its dataset or itself says synthetic."""
-        if self.source.synthetic:
-            return ""
-        told = "its dataset_description.json says synthetic" if self.made else says_synthetic(path)
-        return told and f"{told}: {ASK}"
 
     def _chosen(self, files: list[Candidate]) -> list[Candidate]:
         preferred = "SRI24" if self.source.state in _ON_ATLAS else ""

@@ -15,7 +15,7 @@ from wfdm.data.metadata import load_schema
 from wfdm.data.participants import How, Participants, clean, read_participants
 from wfdm.data.paths import label, scan_id
 from wfdm.data.sources.brainscape_files import Checkout, Entry, find
-from wfdm.data.synthetic import ASK, says_synthetic
+from wfdm.data.synthetic import refusal
 from wfdm.data.table import columns
 from wfdm.errors import UserError
 
@@ -209,8 +209,8 @@ class _Dataset:
                 return "the file is empty"
         except OSError:
             return "the file is missing"
-        if not self.source.synthetic and (told := says_synthetic(scan.path)):
-            return f"{told}: {ASK}"
+        if not self.source.synthetic and (told := refusal(scan.path)):
+            return told
         identity = self._scan_id(each, scan)
         if identity in self.claimed:
             return f"its key is that of {self.claimed[identity]}"
