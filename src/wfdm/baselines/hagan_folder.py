@@ -6,7 +6,8 @@ cubes of 128 or 256 voxels a side in [-1, 1]: the study's stands in the middle, 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,26 @@ class Networks(nn.Module):
 
         Returns:
             Of the noise a slab and the small volume; the slab that G^H makes of the real slab's
-            features E^H(x_r); of the code E^G(E^H(x)) a slab and the small volume.
+            features E^H(x_r); of the code E^G(E^H(x)) a slab and the small volume. The last three
+            move the encoders alone.
         """
         slab, small = self.generator.slab(torch.cat([noise, told], 1), first)
         # Before `code`: under autocast, weights that are first cast without gradients stay so.
         features = self.encoder(slab_of(volume, first))
-        near = self.generator.full(features)
-        again, small_again = self.generator.slab(torch.cat([self.code(volume), told], 1), first)
+        with still(self.generator):
+            near = self.generator.full(features)
+            again, small_again = self.generator.slab(torch.cat([self.code(volume), told], 1), first)
         return slab, small, near, again, small_again
+
+
+@contextmanager
+def still(network: nn.Module) -> Iterator[nn.Module]:
+    """Let gradients pass through a network that is trained, and none end in it."""
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True)
 
 
 def slab_of(volume: Tensor, first: int) -> Tensor:

@@ -8,14 +8,16 @@ quarter of the side, x^L; of both the generator makes its own from noise z and m
 The discriminators judge both together, by the mean of their logits; with the binary cross entropy,
 
     L_D = softplus(-D(x_r, x^L, r, y)) + softplus(D(x'_r, x'^L, r, y))
-    L_G = softplus(-D(x'_r, x'^L, r, y)) + lambda (L^H + L^G)
+    L_G = softplus(-D(x'_r, x'^L, r, y))
     L^H = |S^H(x; r) - G^H(E^H(S^H(x; r)))|
     L^G = |S^H(x; r) - G^H(S^L(A'; r))| + |x^L - G^L(A')|,    A' = G^A(E^G(E^H(x)), y)
 
-with mean absolute differences and lambda = 5. L_G is minimised over generator and encoders in one
-step, L_D over the discriminators in the next, on the same samples; the paper alternates between the
-terms of L_G. What is conditional is ours: the modality follows the noise, and the code, one-hot
-(`hagan_folder`), and the discriminators have a projection of it (`hagan_discriminators`).
+with mean absolute differences. L_G is minimised over the generator, L^H and L^G over their encoders
+alone, as the authors' code does, and L_D over the discriminators, on the same samples. Who is moved
+by one of the three is moved by no other: a step of L_G + lambda (L^H + L^G) does what they do in
+three. Lambda = 5 tells only how the clipping shares the gradient. What is conditional is ours: the
+modality follows the noise, and the code, one-hot (`hagan_folder`), and the discriminators have a
+projection of it (`hagan_discriminators`).
 
 What is judged and kept is the moving average of generator and encoders, by a proper score of its
 samples: an adversarial loss tells nothing of a model alone.
@@ -39,6 +41,7 @@ from wfdm.baselines.hagan_folder import (
     out_of_cube,
     slab_of,
     small_of,
+    still,
 )
 from wfdm.config.gans import GanTraining, HaganNetwork
 from wfdm.config.volumes import VolumeSettings
@@ -179,7 +182,7 @@ class Hagan(Averaged):
         self.columns = ["val_loss", *own, "val_other_modality", "val_spread", "val_reconstruction"]
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Minimise L_G over generator and encoders, then L_D over the discriminators."""
+        """Minimise L_G, L^H and L^G over generator and encoders, then L_D."""
         training, side = self.task.training, self.task.network.side
         volume, told = in_cube(batch["volume"], side), one_hot(batch["modality"])
         noise = torch.randn(
@@ -243,10 +246,8 @@ class Hagan(Averaged):
 
     def _fool(self, run: Run, slab: Tensor, small: Tensor, place: float, told: Tensor) -> Tensor:
         """Return softplus(-D(x')); the bare discriminator, since it is not updated by it."""
-        discriminator = self.modules["discriminator"].requires_grad_(False)
-        with run.fabric.autocast():
+        with still(self.modules["discriminator"]) as discriminator, run.fabric.autocast():
             logits = discriminator(slab, small, place, told)
-        discriminator.requires_grad_(True)
         return F.softplus(-logits.float()).mean()
 
     def _made(self, run: Run, z: Tensor, modality: str) -> Tensor:
