@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from benchmarks.necks import Study
 from wfdm.config.preprocess import HdBetSettings, PreprocessSettings
 from wfdm.data.grid import sri24_grid
 from wfdm.preprocess.extraction.extractors import Resources
@@ -46,3 +47,10 @@ def test_a_real_session_comes_out_on_the_grid(atlas, tmp_path, extractor):
         array = np.asarray(image.dataobj)
         assert 0.05 < array[array > 0].mean() < 0.95
     assert result.paths.picture.stat().st_size > 10_000
+
+
+def test_a_scan_finds_its_session_where_both_show_a_long_neck(atlas):
+    """Upright poses 68 mm off share as much as some scans share with the atlas."""
+    study = Study(atlas["sri24"].parent, RAW, finest=2.0, session=True, clean=False)
+    row = study.row(21, f"{SESSION}/anat/{SESSION}_T2w.nii.gz", 6, "bright")
+    assert row["error_mm"] < 1

@@ -1,6 +1,6 @@
 """Lay a session on the atlas: its reference on the template, its other scans on the reference."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -12,9 +12,9 @@ from wfdm.data.grid import sri24_grid
 from wfdm.errors import SessionError
 from wfdm.preprocess.brains import rigid_brains
 from wfdm.preprocess.extraction.extractors import Extractor
-from wfdm.preprocess.registration import Rigid, rigid
+from wfdm.preprocess.registration import OF_ONE_HEAD, ON_ATLAS, Rigid, rigid
 from wfdm.preprocess.similarity import moments, resample, smoothed
-from wfdm.preprocess.starts import laid_on_axes
+from wfdm.preprocess.starts import Start, laid_on_axes
 from wfdm.seeds import seed_for
 
 # Dice of mask and atlas brain. Real sessions (MS, tumours): 0.92-0.98; a head that lies on its
@@ -69,12 +69,17 @@ class Placing:
         """The modality that the others are registered to."""
         return next(iter(self.images))
 
-    def match(self, fixed: nib.Nifti1Image, name: Modality, **more: object) -> Rigid:
+    def match(
+        self, fixed: nib.Nifti1Image, name: Modality, starts: Mapping[str, Start] | None = None
+    ) -> Rigid:
         """Register one scan to `fixed`. Raises SessionError where that fails from every start."""
         draw = seed_for(self.seed, "register", self.prefix, name)
-        register: Callable = rigid if isinstance(self.brains, Extractor) else rigid_brains
+        moving, region = self.images[name], self.template.region
         finest, told = self.settings.registration_mm, f"{self.prefix}, {name}"
-        return register(fixed, self.images[name], self.template.region, finest, draw, told, **more)
+        if isinstance(self.brains, Extractor):
+            bounds = ON_ATLAS if name == self.reference else OF_ONE_HEAD
+            return rigid(fixed, moving, region, finest, draw, told, starts, bounds)
+        return rigid_brains(fixed, moving, region, finest, draw, told, starts)
 
     def at(self, mm: float, found: Rigid) -> np.ndarray:
         """Return the reference, registered so, on the SRI-24 grid of that voxel size."""

@@ -32,11 +32,26 @@ _ITERATIONS = 30
 # 1.036 and 1.040. At 4 mm: 1.027-1.062, of wrong poses upright ones at most 1.022, turned ones
 # 1.025; noise 1.01. Two scans of one session: 1.04-1.11.
 _CLEAR = 1.043  # at 6 mm: no other pose of the same start needs to be tried
-_SURE = 1.030  # at 4 mm: no other start needs to be tried
-_ALIGNED = 1.024  # at 4 mm: what is accepted when all were
 _CLIMBS = 8  # from that many of the poses of one start
 _REACH = np.array([40.0, 40, 40, 60, 60, 60])  # how far one climb may turn (degrees), shift (mm)
 _AGAINST_HEADER = 1.2  # a pose that contradicts the header must share this much more information
+
+
+class Bounds(NamedTuple):
+    """Similarities at 4 mm.
+
+    Attributes:
+        sure: from here on no other start needs to be tried.
+        aligned: what is accepted when all were.
+    """
+
+    sure: float
+    aligned: float
+
+
+ON_ATLAS = Bounds(sure=1.030, aligned=1.024)
+# Scans of one head share more, in wrong poses too: with long necks those reached 1.033.
+OF_ONE_HEAD = Bounds(sure=1.040, aligned=1.036)
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,7 @@ def rigid(
     seed: int,
     name: str,
     starts: Mapping[str, Start] | None = None,
+    bounds: Bounds = ON_ATLAS,
 ) -> Rigid:
     """Register `moving` to `fixed` with six degrees of freedom and mutual information.
 
@@ -89,6 +105,7 @@ def rigid(
         seed: seed of ANTs' metric sampling.
         name: what is registered, for the error message.
         starts: other starts than `STARTS`: name to a function that gives the poses to climb from.
+        bounds: what similarity tells of these two images.
 
     Raises:
         SessionError: no start led to an alignment.
@@ -107,13 +124,13 @@ def rigid(
         asked = 1.0 if start in UPRIGHT else _AGAINST_HEADER
         if refined.similarity - 1 > asked * (best.similarity - 1):
             best = refined
-        if best.similarity >= _SURE:
+        if best.similarity >= bounds.sure:
             return best
-    if best.similarity >= _ALIGNED:
+    if best.similarity >= bounds.aligned:
         return best
     raise SessionError(
         f"{name}: registration failed from every start (similarity {best.similarity:.3f}, "
-        f"{_ALIGNED} or more when aligned); check that it shows a whole head, or exclude it"
+        f"{bounds.aligned} or more when aligned); check that it shows a whole head, or exclude it"
     )
 
 
