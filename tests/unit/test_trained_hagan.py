@@ -33,10 +33,11 @@ from wfdm.data.table import MODALITIES, columns, read_table, write_table
 from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators import Request
+from wfdm.generators.order import default_name
 from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.records import record_path
 from wfdm.seeds import torch_generator
-from wfdm.stages import benchmark, plan, rows, sample_test, train_gan
+from wfdm.stages import benchmark, plan, rows, sample, sample_test, train_gan
 from wfdm.tables.systems import described
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -418,17 +419,36 @@ def test_it_samples_behind_the_protocol(trained: Path) -> None:
     """Every modality, on the study's shape and range; alone or beside others the same bits."""
     generator = hagan_here.of_row("row", ROW, trained / "model.safetensors")
     together = list(generator.sample(REQUESTS, 3))
-    for request, sample in zip(REQUESTS, together, strict=True):
-        assert sample.volume.shape == VOLUME.shape and sample.volume.dtype == np.float32
-        assert 0 <= sample.volume.min() < sample.volume.max() <= 1
-        np.testing.assert_array_equal(sample.affine, model_affine(VOLUME.shape, SPACING))
+    for request, made in zip(REQUESTS, together, strict=True):
+        assert made.volume.shape == VOLUME.shape and made.volume.dtype == np.float32
+        assert 0 <= made.volume.min() < made.volume.max() <= 1
+        np.testing.assert_array_equal(made.affine, model_affine(VOLUME.shape, SPACING))
         (alone,) = generator.sample([request], 3)
-        assert np.array_equal(alone.volume, sample.volume)
+        assert np.array_equal(alone.volume, made.volume)
     (other,) = generator.sample(REQUESTS[:1], 4)
     assert not np.array_equal(other.volume, together[0].volume)
     told = generator.made_by(REQUESTS[0], 3)
     assert told["Gan"] == "tiny" and told["Seed"] == 3
     assert told["ModelSHA256"] == {"gan": sha256_of(trained / "model.safetensors")}
+
+
+def test_wfdm_sample_asks_it(trained: Path, tmp_path: Path) -> None:
+    """What the generator makes, under its own name; options that it would ignore are refused."""
+    sample.run(trained, modality="FLAIR", n=2, out=tmp_path)
+    generator = hagan_here.load(trained)
+    made = generator.sample([Request(default_name(n), "FLAIR") for n in (1, 2)], 42)
+    for path, expected in zip(sorted(tmp_path.glob("*.nii.gz")), made, strict=True):
+        np.testing.assert_array_equal(nib.load(path).get_fdata(dtype=np.float32), expected.volume)
+        told = json.loads(record_path(path).read_text())["inputs"]
+        assert {Path(name).name for name in told} == {"config.json", "model.safetensors"}
+    for asked, said in (
+        ({"steps": 5}, "one pass; leave out steps"),
+        ({"age": 30.0}, "synthetic0001: .* told the modality alone; leave out age"),
+        ({"modality": "PD"}, "unknown modality"),
+    ):
+        with pytest.raises(UserError, match=said):
+            sample.run(**{"checkpoint": trained, "modality": "T1w", "out": tmp_path / "no"} | asked)
+    assert not (tmp_path / "no").exists()
 
 
 def test_it_hears_the_modality(trained: Path) -> None:

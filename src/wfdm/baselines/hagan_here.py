@@ -1,14 +1,15 @@
 """HA-GAN as a study trained it, as a generator: one pass from noise and modality to a volume."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from wfdm.accelerator import accelerator
-from wfdm.baselines.hagan_folder import Networks, Shape, load, one_hot, out_of_cube
+from wfdm.baselines.hagan_folder import Networks, Shape, one_hot, out_of_cube
+from wfdm.baselines.hagan_folder import load as load_networks
 from wfdm.config.cohort import Modality
 from wfdm.config.generators import TrainedGanSettings
 from wfdm.data.paths import SPACE
@@ -24,7 +25,7 @@ class TrainedHagan:
     """A trained HA-GAN, ready to use.
 
     Attributes:
-        name: of the row; part of the noise's seed.
+        name: of the row or of the GAN; part of the noise's seed.
         gan: whose weights these are: the name in `gans`.
         modalities: those that it was trained on.
         networks: frozen, on `device`.
@@ -71,18 +72,27 @@ class TrainedHagan:
             yield Sample(request, volume[0, 0].cpu().numpy(), affine)
 
 
-def of_row(name: str, row: TrainedGanSettings, source: Path) -> TrainedHagan:
-    """Return a row of table 4; `source` is the model.safetensors of the trained GAN."""
-    networks, config = load(source.parent)
+def load(folder: Path) -> TrainedHagan:
+    """Load a trained GAN, frozen, onto the accelerator; it is called as it was in training.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    networks, config = load_networks(folder)
     device = accelerator()
     return TrainedHagan(
-        name=name,
+        name=config["name"],
         gan=config["name"],
         modalities=config["modalities"],
         networks=networks.to(device),
         latent=config["network"].latent,
         shape=config["shape"],
         spacing=config["spacing"],
-        digest=sha256_of(source),
+        digest=sha256_of(folder / "model.safetensors"),
         device=device,
     )
+
+
+def of_row(name: str, row: TrainedGanSettings, source: Path) -> TrainedHagan:
+    """Return a row of table 4; `source` is the model.safetensors of the trained GAN."""
+    return replace(load(source.parent), name=name)

@@ -1,9 +1,10 @@
 """Make synthetic scans on request: NIfTI with a BIDS sidecar, labelled synthetic.
 
-It needs a denoiser's folder and the compressor that this names. What is wanted is told by options,
-or by a table: a cohort to order. Metadata that is not given counts as not recorded; the age group
-comes from the age where the denoiser learned it so. A volume starts from the noise of its name and
-the seed, so two requests of one name that differ only in age give volumes that differ only by age.
+It needs a denoiser's folder and the compressor that this names, or the folder of a GAN, which is
+told the modality alone. What is wanted is told by options, or by a table: a cohort to order.
+Metadata that is not given counts as not recorded; the age group comes from the age where the
+denoiser learned it so. A volume starts from the noise of its name and the seed, so two requests of
+one name that differ only in age give volumes that differ only by age.
 A volume that exists already, with exactly the sidecar that it would get, is kept; each has a
 provenance record beside it.
 """
@@ -15,15 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from wfdm.errors import UserError
 from wfdm.stages.arguments import Threads
-from wfdm.stages.inputs import device, metadata_of, models_behind
+from wfdm.stages.inputs import device, metadata_of
 
 if TYPE_CHECKING:
-    from wfdm.generators.latent_diffusion import LatentDiffusion
     from wfdm.generators.protocol import Request
 
 
 def run(
-    checkpoint: Annotated[Path, "Folder of a trained denoiser."],
+    checkpoint: Annotated[Path, "Folder of a trained denoiser or GAN."],
     modality: Annotated[str | None, "T1w, T2w, T1Gd or FLAIR."] = None,
     requests: Annotated[
         Path | None,
@@ -75,23 +75,22 @@ def run(
 
     from wfdm.data.paths import SPACE, volume_name
     from wfdm.data.shards import in_shard
-    from wfdm.generators.latent_diffusion import load
-    from wfdm.generators.order import with_age_group
     from wfdm.generators.protocol import refuse_others
     from wfdm.generators.write import write_samples
     from wfdm.provenance.fingerprints import fingerprint
+    from wfdm.stages.checkpoints import opened
 
     device(threads)
-    generator = load(checkpoint, sampling)
-    refuse_others(generator, wanted, generator.name)
-    mine = set(in_shard({each.name for each in wanted}, shard, shards))
+    generator, accepted, files, modules = opened(checkpoint, sampling, wanted)
+    refuse_others(generator, accepted, generator.name)
+    mine = set(in_shard({each.name for each in accepted}, shard, shards))
     paths = {
         out / volume_name(each.name, each.modality, SPACE, "synthetic"): each
-        for each in (map(with_age_group, wanted) if generator.age_group_from_age else wanted)
+        for each in accepted
         if each.name in mine
     }
-    code = fingerprint("wfdm.stages.sample", *models_behind(checkpoint))
-    record = _Recording(checkpoint, generator, paths, {"seed": seed} | sampling.numbers(), code)
+    code = fingerprint("wfdm.stages.sample", *modules)
+    record = _Recording(files, paths, {"seed": seed} | sampling.numbers(), code)
     write_samples(generator, paths, seed, code, "sample", record)
     print(*paths, sep="\n")
 
@@ -120,8 +119,7 @@ class _Recording:
 
     def __init__(
         self,
-        checkpoint: Path,
-        generator: LatentDiffusion,
+        files: list[Path],
         requests: dict[Path, Request],
         settings: dict[str, Any],
         code: str,
@@ -129,8 +127,6 @@ class _Recording:
         from wfdm.provenance.digests import digests
         from wfdm.provenance.records import Began
 
-        models = [checkpoint, Path(generator.space.compressor)]
-        files = [checkpoint / "config.json", *(folder / "model.safetensors" for folder in models)]
         self.inputs = digests(file for file in files if file.is_file())
         self.requests, self.settings, self.code, self.began = requests, settings, code, Began()
 
