@@ -1,8 +1,10 @@
 """Seconds and memory of one full-size pass of each published system, weights drawn afresh.
 
-A pass is a whole volume of HA-GAN, and one of the steps of a sampler of WDM (1000) and Med-DDPM
-(250). `python benchmarks/baselines.py NAME...` adds a row for each to results/baselines.csv; the
-weights' values change neither.
+A pass is a whole volume of HA-GAN, and one answer of a network that a sampler asks as often as the
+column tells (MAISI with guidance twice as often). Each NAME of the command line, by default all of
+them, adds a row to results/baselines.csv; the weights' values change neither.
+
+    python benchmarks/baselines.py NAME...
 """
 
 import csv
@@ -16,10 +18,19 @@ from pathlib import Path
 import torch
 from hardware import describe
 
-from wfdm.baselines import hagan_networks, med_ddpm_networks, wdm_networks
+from wfdm.baselines import (
+    hagan_networks,
+    ldm_networks,
+    maisi_networks,
+    med_ddpm_networks,
+    wdm_networks,
+)
 from wfdm.baselines.diffusion_unet import UNet
+from wfdm.config.codebooks import AldmQuantised, BrainSynthQuantised
+from wfdm.models.compressors.registry import build
 
 RESULTS = Path(__file__).parent / "results" / "baselines.csv"
+STUDY, STUDY_LATENT = (192, 224, 160), (48, 56, 40)
 COLUMNS = ["system", "passes a volume", "seconds a pass", "peak GB", "hardware", "load"]
 
 
@@ -45,11 +56,52 @@ def med_ddpm() -> float:
     return _seconds(lambda: med.step(network, plan, 125, x, given, x))
 
 
+def ldm() -> float:
+    """Return the seconds of one step of LDM, on the latent of a volume of 160 x 224 x 160."""
+    network, sides = ldm_networks.unet().eval(), ldm_networks.LATENT_SIDES
+    noise = ldm_networks.predicted_noise(network, torch.zeros(1, 1, ldm_networks.CONDITIONS))
+    return _seconds(lambda: noise(torch.randn(1, ldm_networks.LATENT, *sides), torch.tensor([500])))
+
+
+def ldm_decoder() -> float:
+    """Return the seconds of LDM's decoder."""
+    network, sides = ldm_networks.autoencoder().eval(), ldm_networks.LATENT_SIDES
+    return _seconds(lambda: network.decode(torch.randn(1, ldm_networks.LATENT, *sides)))
+
+
+def maisi() -> float:
+    """Return the seconds of one answer of MAISI on the study's latent; guidance asks for two."""
+    classes = torch.tensor([maisi_networks.UNKNOWN])
+    velocity = maisi_networks.guided(maisi_networks.unet().eval(), classes, (1.0, 1.0, 1.0), 1.0)
+    return _seconds(lambda: velocity(torch.randn(1, maisi_networks.LATENT, *STUDY_LATENT), 500.0))
+
+
+def maisi_decoder() -> float:
+    """Return the seconds of MAISI's decoder on the study's latent."""
+    network = maisi_networks.autoencoder().eval()
+    return _seconds(lambda: network.decode(torch.randn(1, maisi_networks.LATENT, *STUDY_LATENT)))
+
+
+def reconstruction(settings: AldmQuantised | BrainSynthQuantised) -> float:
+    """Return the seconds in which a published compressor encodes and decodes the study's volume."""
+    model = build(settings).eval()
+    return _seconds(lambda: model.decode(model.encode(torch.rand(1, 1, *STUDY))[0]))
+
+
 MEASURED = {
     "ha-gan-128": (1, lambda: hagan(128)),
     "ha-gan-256": (1, lambda: hagan(256)),
     "wdm": (wdm_networks.STEPS, wdm),
     "med-ddpm": (med_ddpm_networks.STEPS, med_ddpm),
+    "ldm": (50, ldm),
+    "ldm, decoder": (1, ldm_decoder),
+    "maisi": (30, maisi),
+    "maisi, decoder": (1, maisi_decoder),
+    "aldm-vqgan, both ways": (1, lambda: reconstruction(AldmQuantised(kind="aldm-vqgan"))),
+    "brainsynth-vqvae, both ways": (
+        1,
+        lambda: reconstruction(BrainSynthQuantised(kind="brainsynth-vqvae")),
+    ),
 }
 
 
