@@ -73,7 +73,8 @@ def _row(grid: GridSpecFromSubplotSpec) -> list[Axes]:
 def _plot(axis: Axes, own: pd.DataFrame, field: str, values: list[str], measure: str) -> None:
     category = not all(_is_number(value) for value in values)
     for kind, (name, colour, marker) in LOOKS.items():
-        part = own[(own["kind"] == kind) & (own["value"] != "")]
+        asked = own["value"].isin(values) if category else own["value"] != ""
+        part = own[(own["kind"] == kind) & asked]
         if part.empty:
             continue
         x = part["value"].map(values.index) if category else part["value"].astype(float)

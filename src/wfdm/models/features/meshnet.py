@@ -47,7 +47,7 @@ class MeshNet(nn.Module):
             conv.weight.data = torch.from_numpy(
                 np.ascontiguousarray(kernel.transpose(4, 3, 0, 1, 2))
             )
-            conv.bias.data = torch.from_numpy(bias.copy())
+            conv.bias = nn.Parameter(torch.from_numpy(bias.copy()))
             self.convolutions.append(conv)
         self.eval().requires_grad_(False)
 
