@@ -165,6 +165,7 @@ def test_readers_see_what_was_asked_for_and_nothing_in_shuffled_values():
         assert errors[of]["value"] < 4 and errors[of]["low"] <= errors[of]["value"]
     for of in (c.MIXED, c.GUESS):
         assert errors[of]["value"] > 10
+    assert errors[c.MIXED]["low"] > errors[c.CEILING]["high"]
     slopes = {row["of"]: row["value"] for row in rows if "slope" in row["quantity"]}
     assert slopes[c.READ] == pytest.approx(1, abs=0.1) and slopes[c.GUESS] == pytest.approx(0)
     assert (

@@ -14,11 +14,13 @@ from scipy import stats
 
 from wfdm.evaluation import control_columns as c
 from wfdm.evaluation.controls import SAMPLES, TEST, TRAIN
-from wfdm.evaluation.resampling import counts_of, interval
+from wfdm.evaluation.resampling import FEWEST_RESAMPLED, counts_of, interval
 from wfdm.seeds import generator_for
 
 PENALTIES = np.logspace(-3, 5, 33)
 RESAMPLES = 1000
+SHUFFLES = 100
+"""readers that are trained on shuffled values"""
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -51,6 +53,8 @@ def mean_error(read: np.ndarray, true: np.ndarray) -> float:
 
 def slope(read: np.ndarray, true: np.ndarray) -> float:
     """Return the slope of what is read on what is true; NaN where that is constant."""
+    if not np.ptp(read):
+        return 0.0
     centred = true - true.mean()
     return float(read @ centred / (centred @ centred)) if centred.any() else float("nan")
 
@@ -88,26 +92,34 @@ def readings(
     if any(len(set(target[each])) < 2 for each in is_.values()):
         return []
     learn = {kind: (features[each], target[each]) for kind, each in is_.items()}
-    mixed = generator_for(seed, "controllability", "readers", field).permutation(learn[TRAIN][1])
-    shuffled, guess = (learn[TRAIN][0], mixed), learn[TRAIN][1].mean()
+    (known_x, known_y), (test_x, test_y) = learn[TRAIN], learn[TEST]
+    drawn = generator_for(seed, "controllability", "readers", field)
+    mixed = [ridge(known_x, drawn.permutation(known_y), test_x) for _ in range(SHUFFLES)]
     read = {
-        c.READ: (SAMPLES, ridge(*learn[TRAIN], learn[SAMPLES][0])),
-        c.CEILING: (TEST, ridge(*learn[TRAIN], learn[TEST][0])),
-        c.BACK: (TEST, ridge(*learn[SAMPLES], learn[TEST][0])),
-        c.MIXED: (TEST, ridge(*shuffled, learn[TEST][0])),
-        c.GUESS: (TEST, np.full(is_[TEST].sum(), guess)),
+        c.READ: (SAMPLES, ridge(known_x, known_y, learn[SAMPLES][0])),
+        c.BACK: (TEST, ridge(*learn[SAMPLES], test_x)),
+        c.CEILING: (TEST, ridge(known_x, known_y, test_x)),
+        c.GUESS: (TEST, np.full(len(test_y), known_y.mean())),
     }
     scores: dict[str, tuple[str, Score]] = {
         "mean absolute error": ("years" if field == "age" else "", mean_error),
         "slope of what is read": ("", slope),
     }
-    found = scores if number else {"area under the ROC curve": ("", auc)}
-    return [
-        dict(zip(c.COLUMNS, (field, f"{field} read: {name}", unit, of, *told), strict=True))
-        for name, (unit, score) in found.items()
-        for of, (kind, said) in read.items()
-        for told in [_scored(score, said, learn[kind][1], scans[is_[kind]]["draw"], seed)]
-    ]
+    rows = []
+    for name, (unit, score) in (
+        scores if number else {"area under the ROC curve": ("", auc)}
+    ).items():
+        told = {
+            of: _scored(score, said, learn[kind][1], scans[is_[kind]]["draw"], seed)
+            for of, (kind, said) in read.items()
+        }
+        null = np.array([score(each, test_y) for each in mixed])
+        told[c.MIXED] = (float(null.mean()), *interval(null), float("nan"), len(test_y))
+        about = (field, f"{field} read: {name}", unit)
+        rows += [
+            dict(zip(c.COLUMNS, (*about, of, *found), strict=True)) for of, found in told.items()
+        ]
+    return rows
 
 
 def _scored(
@@ -119,11 +131,13 @@ def _scored(
     groups = [[place] for place in range(len(names))]
     if names.any():
         groups = [list(np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
-    resampled = []
-    for counts in counts_of(len(groups), RESAMPLES, seed, "readers"):
-        chosen = [p for group, times in zip(groups, counts, strict=True) for p in group * times]
-        resampled.append(score(read[chosen], true[chosen]))
-    low, high = interval(np.array(resampled))
+    low = high = float("nan")
+    if len(groups) >= FEWEST_RESAMPLED:
+        resampled = []
+        for counts in counts_of(len(groups), RESAMPLES, seed, "readers"):
+            chosen = [p for group, times in zip(groups, counts, strict=True) for p in group * times]
+            resampled.append(score(read[chosen], true[chosen]))
+        low, high = interval(np.array(resampled))
     varies = len(set(read)) > 1 and len(set(true)) > 1
     r = float(stats.pearsonr(read, true).statistic) if varies else float("nan")
     return value, low, high, r, len(read)

@@ -25,6 +25,8 @@ LOOKS = {
 NOT_TOLD = "Samples, not told"
 SIDE = 2.4
 """inches of a plot"""
+FOOT = 0.55
+"""inches of the legend below"""
 
 
 def figure_a2(
@@ -51,18 +53,26 @@ def figure_a2(
     """
     across = max(len(measures), *(len(values) + 1 for values in fields.values()))
     with mpl.rc_context(panels.STYLE):
-        figure = Figure(figsize=(SIDE * len(measures), 1.75 * SIDE * len(fields)))
+        width, height = SIDE * max(3, len(measures)), 1.75 * SIDE * len(fields) + FOOT
+        figure = Figure(figsize=(width, height))
         grid = figure.add_gridspec(
-            *(2 * len(fields), 1), height_ratios=[1, 0.6] * len(fields), hspace=0.45
+            *(2 * len(fields), 1),
+            height_ratios=[1, 0.6] * len(fields),
+            hspace=0.4,
+            left=0.6 / width,
+            right=1 - 0.1 / width,
+            top=1 - 0.1 / height,
+            bottom=FOOT / height,
         )
         for place, (field, values) in enumerate(fields.items()):
             own = measured[measured["field"] == field]
-            plots = _row(grid[2 * place].subgridspec(1, len(measures), wspace=0.4))
+            plots = _row(grid[2 * place].subgridspec(1, len(measures), wspace=0.5))
             for axis, measure in zip(plots, measures, strict=True):
                 _plot(axis, own, field, [text(value) for value in values], measure)
-            plots[0].legend(fontsize=5, loc="best")
             images = _row(grid[2 * place + 1].subgridspec(1, across, wspace=0.03))
             _images(images, own, field, ["", *(text(value) for value in values)], settings)
+        shown = dict(zip(*reversed(plots[0].get_legend_handles_labels()), strict=True))
+        figure.legend(shown.values(), shown.keys(), loc="lower center", ncols=3, fontsize=7)
         return panels.save(figure, Path(stem), dpi)
 
 

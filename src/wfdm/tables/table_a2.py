@@ -29,14 +29,12 @@ MASKS = {
     c.CEILING: "Nearest pattern of recorded bits",
     c.GUESS: "Largest dataset for all (floor)",
 }
-SAME_NOISE = (
-    "of one noise all samples without the field are one volume: slope 0 to the last bit; here each "
-    "noise is given one of the values"
-)
 ABOUT = (
-    "95 % intervals: Student's over noises, of samples and phantoms; of a regression or Welch's of "
-    "real scans, one a person; shuffled: of 1000 shuffles; of readers: bootstrap over noises or "
-    "people, of the dataset's share Clopper and Pearson's"
+    "95 % intervals: Student's over noises, of samples and phantoms; of a regression or Welch's, "
+    "of real scans, one a person; of 1000 shuffles, of readers 100; bootstrap over noises or "
+    "people, of readers; Clopper's and Pearson's, of the dataset's share. Of one noise all samples "
+    "without the field are one volume, slope 0 to the last bit: for 'not told' each noise is given "
+    "one value"
 )
 
 
@@ -82,5 +80,5 @@ def _row(found: Mapping, label: str) -> dict[str, str]:
         "High": number(found["high"], style),
         "r": number(found["r"], ".2f"),
         "n": str(int(found["n"])),
-        "note": f"{ABOUT}; {SAME_NOISE}" if effect and of == c.ALIKE else ABOUT,
+        "note": ABOUT,
     }
