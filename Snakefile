@@ -37,6 +37,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/completion.smk"
+include: "workflow/rules/controllability.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -63,6 +64,7 @@ rule tables:
         results("tables/differences.csv"),
         [results("tables/draws.csv")] if DRAWS else [],
         [results("tables/tableA1.csv")] if study.completions else [],
+        [results("tables/tableA2.csv")] if study.controllability else [],
 
 
 rule figures:
@@ -71,6 +73,7 @@ rule figures:
         multiext(results("figures/figureA1"), ".pdf", ".png")
         if study.completions
         else [],
+        FIGURES_A2.values(),
 
 
 rule all:

@@ -27,6 +27,7 @@ def used() -> dict[str, list[str]]:
         "train-completion": trained,
         "complete-cohort": [*trained, *architecture],
         "sample-test": [generator.implementation, *trained, *architecture],
+        "controlled": [generator.implementation, *trained, *architecture],
         "figure2": architecture,
         "benchmark": [generator.implementation, *trained, *architecture],
     }

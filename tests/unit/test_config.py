@@ -222,6 +222,8 @@ SHRINKING = {"kind": "ddpm", "beta_first": 0.02, "beta_last": 0.01}
         ({"compressors": {"dwt-1": {"pretrained": "x"}}}, "kind 'haar' has no weights"),
         ({"compressors": {"wf-vae": {"label": "WF-SA-VAE"}}}, "is also the label of"),
         ({"figures": {"generator": "nope"}}, "figures.generator: there is no 'nope'"),
+        ({"controllability": {"nope": {}}}, "controllability.nope: there is no 'nope'"),
+        ({"controllability": {"mean": {}}}, "controllability.mean: 'mean' has no denoiser"),
         ({"completions": {"x": {"denoiser": "nope"}}}, "completions.x.denoiser: there is no"),
         (
             {"completions": {"x": {"denoiser": "wfdm", "sampling": {"sampler": "ddim"}}}},

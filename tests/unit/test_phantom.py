@@ -13,7 +13,7 @@ from wfdm.config.cohort import PhantomDataset, PhantomSource
 from wfdm.data.sources import phantom
 from wfdm.data.table import check_scans
 from wfdm.errors import UserError
-from wfdm.phantom import acquisition, anatomy, contrasts
+from wfdm.phantom import acquisition, anatomy, contrasts, truth
 
 SHAPE = (180, 210, 160)
 CENTRE = np.array([90.0, 104.0, 82.0])
@@ -214,6 +214,22 @@ def test_ventricles_grow_with_age_and_men_have_larger_heads(template, masks):
     )
     ratio = man.scale / woman.scale
     assert ratio == pytest.approx(np.full(3, 1.04), abs=0.003)
+
+
+def test_the_truth_is_one_person_at_any_age(template, masks):
+    """Seen without a scanner: nobody else, larger ventricles, and the signal of the template."""
+    young, old = (truth.person(template, 1, 0, age, False) for age in (20, 80))
+    sizes = [brain_and_ventricles(template, masks, person)[1] for person in (young, old)]
+    assert sizes[1] > 1.1 * sizes[0]
+    np.testing.assert_array_equal(young.scale, old.scale)
+    man = truth.person(template, 1, 0, 20, True)
+    np.testing.assert_allclose(man.scale - young.scale, anatomy.MALE_SCALE - 1)
+    shape = tuple(size // 2 for size in SHAPE)
+    images = [truth.seen(template, person, shape, 2.0) for person in (young, old)]
+    assert images[0].shape == shape and images[0][0, 0, 0] == 0
+    assert np.percentile(images[0], 99) == pytest.approx(1, abs=0.1)  # white matter
+    fluid = [((image > 0.1) & (image < 0.5)).sum() for image in images]
+    assert fluid[1] > fluid[0]
 
 
 def test_one_person_ages_monotonically(template, masks):

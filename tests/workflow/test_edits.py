@@ -255,6 +255,13 @@ SETTINGS = {  # these are told
             **{"completion_metrics": 2, "join_completion": 1, "tableA1": 1, "figureA1": 1},
         },
     ),
+    "what a generator's metadata control": (
+        {"controllability": {"wfdm": {"measure": "thresholds"}}},
+        {
+            **{"phantom_truth": 1, "controlled": 1, "measured": 1, "features_controlled": 2},
+            **{"controllability": 1, "tableA2": 1, "figureA2": 1},
+        },
+    ),
     "how often a time is taken": ({"timing": {"repeats": 3}}, TIMED),
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (

@@ -149,6 +149,20 @@ def test_a_completion_adds_its_own_jobs_and_changes_no_other(checkout):
     assert {"train_completion", "complete_missing", "completed"} <= missing.keys()
 
 
+def test_what_metadata_control_adds_its_own_jobs_and_changes_no_other(checkout):
+    overlays = [f"config/{name}.yaml" for name in ("demo", "controllability")]
+    asked = Workflow(checkout.folder, [*overlays, *checkout.configs])
+    small = Workflow(
+        checkout.folder, [*overlays, "config/controllability-demo.yaml", *checkout.configs]
+    )
+    own = "phantom_truth controlled measured features_controlled controllability tableA2 figureA2"
+    wanted = DEMO | dict.fromkeys(own.split(), 1)
+    for study, assets in ((small, 2), (asked, 4)):  # thresholds need no file, MeshNet two
+        jobs = dict(planned(study.run("--dry-run")))
+        jobs.pop("all")
+        assert jobs == wanted | {"asset": assets}
+
+
 def table_4(shards: int) -> dict[str, int]:
     """The jobs of table 4 on scans that are listed."""
     return {

@@ -17,6 +17,15 @@ DATA = {
         if study.completions
         else {}
     ),
+    **(
+        {"Control by metadata": results("tables/tableA2.csv")}
+        if study.controllability
+        else {}
+    ),
+    **{
+        f"Control by metadata of {name}, drawn": path
+        for name, path in FIGURES_A2.items()
+    },
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),
@@ -67,7 +76,7 @@ rule pages:
         quality=page_of("quality", "quality", "Quality", page="The worst sessions"),
         made=[numbered_page(key) for key in TABLES | FIGURES],
         data=[
-            page_of(path, Path(path).stem, "Data", table=title)
+            page_of(path, Path(path).stem.partition("-")[0], "Data", table=title)
             for title, path in DATA.items()
         ],
     log:

@@ -20,8 +20,8 @@ Every key of a study: what it may be, its default, and where that comes from. Ge
 `python -m wfdm.config.document` from the classes in `src/wfdm/config`; do not edit it. The paper's
 study, with all its rows, is [`config/config.yaml`](../config/config.yaml). A study of your own is a
 file with just the keys that differ: mappings merge into those of the paper's study, lists replace
-them, and null removes a row of `compressors`, `denoisers`, `gans`, `generators`, `schedulers` or
-`completions`.
+them, and null removes a row of `compressors`, `denoisers`, `gans`, `generators`, `schedulers`,
+`completions` or `controllability`.
 
 A key with a star changes no number: when it is edited, a training continues.
 """

@@ -32,6 +32,7 @@ from wfdm.config.compressors import (
     WaveletAutoencoder,
     WaveletFusion,
 )
+from wfdm.config.controllability import ControllabilitySettings
 from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, DiscreteDiffusionSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings, TimingSettings
 from wfdm.config.gans import GanSettings
@@ -48,7 +49,10 @@ from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
-ROWS = ("compressors", "denoisers", "gans", "generators", "schedulers", "completions")
+ROWS = (
+    *("compressors", "denoisers", "gans", "generators", "schedulers", "completions"),
+    "controllability",
+)
 """sections of named rows"""
 SHARED = CompressorTraining()
 PLACED = "asset: its authors' weights; the row is left out until they are placed"
@@ -207,6 +211,11 @@ class Study(Section):
         {},
         description="branches that make missing modalities from those there are, the paper's "
         "future work (5.2), by name; none, unless a file adds one (docs/completion.md)",
+    )
+    controllability: dict[str, ControllabilitySettings] = Field(
+        {},
+        description="generators whose control by metadata is measured, the paper's future work "
+        "(5.2), by name; none, unless a file adds one (docs/controllability.md)",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     timing: TimingSettings = TimingSettings()

@@ -15,7 +15,7 @@ from wfdm.errors import UserError, fault_of_machine
 from wfdm.provenance.fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from wfdm.config.compressors import CompressorSettings
     from wfdm.config.study import Study
@@ -50,7 +50,22 @@ def checked(study: Study) -> Study:
                 f"configuration: 'denoisers.{name}.network.{key}': no metadata field "
                 f"'{unknown[0]}'; there is {', '.join(load_schema().names)}"
             )
+    for name, asked in study.controllability.items():
+        for field, values in asked.fields.items():
+            _check_values(f"configuration: 'controllability.{name}.fields'", field, values)
     return study
+
+
+def _check_values(where: str, name: str, values: Sequence[float | str]) -> None:
+    """Raise UserError for a metadata field that is none, or a value that it does not take."""
+    from wfdm.data.metadata import canonical, load_schema
+
+    known = {each.name: each for each in load_schema().fields}
+    if name not in known:
+        raise UserError(f"{where}: no metadata field '{name}'; there is {', '.join(known)}")
+    told = [canonical(known[name], value, where) for value in values]
+    if "" in told or len(set(told)) < len(told):
+        raise UserError(f"{where}: {name}: each value must say something, and another thing")
 
 
 def mark_root(study: Study) -> None:

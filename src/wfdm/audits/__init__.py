@@ -1,0 +1,1 @@
+"""Audits of a trained generator: what its conditions change, and what it has memorised."""
