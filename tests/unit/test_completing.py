@@ -16,7 +16,7 @@ from wfdm.data.table import read_table
 from wfdm.errors import UserError
 from wfdm.generators import Request, latent_diffusion
 from wfdm.generators.completion import Completing, Completion, load
-from wfdm.models.denoisers.controlled import new_branch
+from wfdm.models.denoisers.branch import Branch
 from wfdm.provenance.digests import sha256_of
 from wfdm.stages import complete as complete_stage
 from wfdm.stages import complete_cohort, completed
@@ -81,7 +81,7 @@ def test_with_a_fresh_branch_it_is_the_generators_own_sample(
     fresh = replace(
         completion,
         name=completion.frozen.name,
-        branch=new_branch(network, completion.frozen.space.shape[0], 8).eval(),
+        branch=Branch(network, completion.frozen.space.shape[0], 8, 8).eval(),
     )
     told = Completing("a", "T2w", {"age": "30"}, sources=scans(study, "05", "T1w", "FLAIR"))
     (own,) = completion.frozen.sample([Request("a", "T2w", {"age": "30"})], 7)
