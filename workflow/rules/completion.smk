@@ -205,6 +205,7 @@ rule completion_metrics:
         index=latents_completed("index.tsv"),
         compressor=compressor_completed,
         unet=plain_unet_of,
+        lesions=phantom_lesions_of,
         means=results("evaluation/mean_volumes.safetensors"),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),

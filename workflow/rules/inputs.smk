@@ -95,6 +95,13 @@ def plain_unet_of(wildcards):
     return [path] if asked else []
 
 
+def phantom_lesions_of(wildcards):
+    """Return the table of the phantoms' lesion masks, where a completion is judged inside them."""
+    folder = study.completions[wildcards.completion].lesions
+    path = results("phantom/lesions/masks.tsv")
+    return [path] if folder and Path(folder) == Path(path).parent else []
+
+
 def code_completed(stage, wildcards):
     """Return the code that completed scans depend on, in a stage that makes them."""
     row = denoiser_completed(wildcards)
