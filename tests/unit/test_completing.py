@@ -88,6 +88,22 @@ def test_with_a_fresh_branch_it_is_the_generators_own_sample(
     assert np.array_equal(made(fresh, [told])[0], own.volume)
 
 
+def test_the_mean_of_draws_varies_as_means_do(study: Path, completion: Completion) -> None:
+    """Of n independent draws a mean has an nth of the variance; one draw is as without `draws`."""
+    told = Completing("a", "T2w", {"age": "30"}, sources=scans(study, "05", "T1w"))
+
+    def spread(draws: int) -> float:
+        several = replace(completion, draws=draws)
+        one, other = (several._completed(told, seed)[0] for seed in (7, 8))
+        return float((one - other).square().mean())
+
+    assert spread(16) == pytest.approx(spread(1) / 16, rel=0.3)
+    assert np.array_equal(
+        made(replace(completion, draws=1), [told])[0], made(completion, [told])[0]
+    )
+    assert completion.made_by(told, 7)["Draws"] == 1
+
+
 def test_the_generators_own_samples_stay_as_they_were(study: Path) -> None:
     """Before and after a branch is trained on the denoiser, and after one is asked."""
     folder = study / "denoisers" / "tiny"
