@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from tests.unit.stage_b import SPACING, VOLUME, encode_all, train
-from wfdm.config.completions import CompletionTraining
+from wfdm.config.completions import CompletionTraining, PlainUNetSettings
 from wfdm.data.mean_volumes import mean_volumes
 from wfdm.data.metadata import load_schema
 from wfdm.data.paths import SPACE, key_of, scan_id, volume_name
 from wfdm.data.table import MODALITIES, columns, rows_of, write_table
 from wfdm.data.volumes import model_affine, write_nifti
 from wfdm.training.completion import Task, train_completion
+from wfdm.training.plain_unet import UNetTask, train_plain_unet
 
 HAVE = {  # by session: split and modalities; the last has nothing to go with it
     "00": ("train", MODALITIES),
@@ -58,7 +59,7 @@ def completion_task(**changes: object) -> Task:
     """Return a training of seconds."""
     training = {"steps": 4, "batch_size": 2, "warmup_steps": 0, "validate_every": 2}
     training |= {"learning_rate": 1e-2, "precision": "32-true"} | changes
-    return Task("branch", 7, 8, CompletionTraining.model_validate(training), VOLUME)
+    return Task("branch", 7, 8, 8, CompletionTraining.model_validate(training), VOLUME)
 
 
 def complete(root: Path, out: Path, scans: pd.DataFrame | None = None, **changes: object) -> Path:
@@ -66,6 +67,15 @@ def complete(root: Path, out: Path, scans: pd.DataFrame | None = None, **changes
     given = (cohort() if scans is None else scans).drop(columns="person")
     task, denoiser = completion_task(**changes), root / "denoisers" / "tiny"
     train_completion(task, denoiser, root / "latents", given, out, 1, 0, "identity")
+    return out
+
+
+def regress(root: Path, out: Path, **changes: object) -> Path:
+    """Train the plain U-Net beside `complete`'s branch; return its folder."""
+    task, network = completion_task(**changes), PlainUNetSettings(channels=8, down=(1, 1), up=(1,))
+    plain = UNetTask(task.name, task.seed, network, task.training)
+    scans, denoiser = cohort().drop(columns="person"), root / "denoisers" / "tiny"
+    train_plain_unet(plain, denoiser, root / "latents", scans, out, 1, 0, "identity")
     return out
 
 

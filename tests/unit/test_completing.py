@@ -16,7 +16,7 @@ from wfdm.data.table import read_table
 from wfdm.errors import UserError
 from wfdm.generators import Request, latent_diffusion
 from wfdm.generators.completion import Completing, Completion, load
-from wfdm.models.denoisers.controlled import new_branch
+from wfdm.models.denoisers.branch import Branch
 from wfdm.provenance.digests import sha256_of
 from wfdm.stages import complete as complete_stage
 from wfdm.stages import complete_cohort, completed
@@ -81,11 +81,27 @@ def test_with_a_fresh_branch_it_is_the_generators_own_sample(
     fresh = replace(
         completion,
         name=completion.frozen.name,
-        branch=new_branch(network, completion.frozen.space.shape[0], 8).eval(),
+        branch=Branch(network, completion.frozen.space.shape[0], 8, 8).eval(),
     )
     told = Completing("a", "T2w", {"age": "30"}, sources=scans(study, "05", "T1w", "FLAIR"))
     (own,) = completion.frozen.sample([Request("a", "T2w", {"age": "30"})], 7)
     assert np.array_equal(made(fresh, [told])[0], own.volume)
+
+
+def test_the_mean_of_draws_varies_as_means_do(study: Path, completion: Completion) -> None:
+    """Of n independent draws a mean has an nth of the variance; one draw is as without `draws`."""
+    told = Completing("a", "T2w", {"age": "30"}, sources=scans(study, "05", "T1w"))
+
+    def spread(draws: int) -> float:
+        several = replace(completion, draws=draws)
+        one, other = (several._completed(told, seed)[0] for seed in (7, 8))
+        return float((one - other).square().mean())
+
+    assert spread(16) == pytest.approx(spread(1) / 16, rel=0.3)
+    assert np.array_equal(
+        made(replace(completion, draws=1), [told])[0], made(completion, [told])[0]
+    )
+    assert completion.made_by(told, 7)["Draws"] == 1
 
 
 def test_the_generators_own_samples_stay_as_they_were(study: Path) -> None:

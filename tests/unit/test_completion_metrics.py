@@ -8,17 +8,26 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.unit.completion_study import cohort, lay_out, make
+from tests.unit.completion_study import cohort, lay_out, make, regress
 from tests.unit.stage_b import SPACING, VOLUME
 from wfdm.data.table import MODALITIES, read_table, write_table
 from wfdm.data.volumes import load_standardised, model_affine, write_nifti
 from wfdm.errors import UserError
 from wfdm.evaluation.completion import Truth
-from wfdm.evaluation.completion_columns import COLUMNS, COMPLETED, MEAN, NEAREST
+from wfdm.evaluation.completion_columns import (
+    COLUMNS,
+    COMPLETED,
+    MEAN,
+    NEAREST,
+    RECONSTRUCTED,
+    UNET,
+)
+from wfdm.evaluation.decoded import Decoded
 from wfdm.evaluation.inside import inside
 from wfdm.evaluation.nearest import Nearest
 from wfdm.figures.completions import figure_a1
 from wfdm.latents.cache import Latents
+from wfdm.latents.compressor import load_compressor
 from wfdm.stages import completion_metrics
 from wfdm.stages import figure_a1 as figure_stage
 from wfdm.tables.table_a1 import table_a1
@@ -119,7 +128,9 @@ def completions(study: Path, folder: Path) -> Path:
     return table
 
 
-def measured(study: Path, folder: Path, lesions: Path | None = None) -> Path:
+def measured(
+    study: Path, folder: Path, lesions: Path | None = None, unet: Path | None = None
+) -> Path:
     settings = {"volume": VOLUME.model_dump(), "lesions": str(lesions) if lesions else None}
     out = folder / "metrics.csv"
     completion_metrics.run(
@@ -130,6 +141,7 @@ def measured(study: Path, folder: Path, lesions: Path | None = None) -> Path:
         study / "preprocessed" / "volumes.tsv",
         study / "splits.tsv",
         out,
+        unet=unet,
     )
     return out
 
@@ -148,7 +160,8 @@ def lesion(folder: Path, *corner: int) -> Path:
 def test_every_contrast_has_the_mask_of_its_session(study: Path, modality: str) -> None:
     paths = read_table(study / "preprocessed/volumes.tsv").set_index("scan_id")["path"]
     nearest = Nearest(Latents(study / "latents"), [], {})
-    truth = Truth(paths.to_dict(), {}, nearest, None, VOLUME)
+    decoded = Decoded.of(study / "latents", None, "cpu")
+    truth = Truth(paths.to_dict(), {}, nearest, decoded, None, VOLUME)
     (mask,) = truth.masks(f"ALPHA/sub-05_{modality}").values()
     assert mask.sum() == 10**3
 
@@ -156,7 +169,8 @@ def test_every_contrast_has_the_mask_of_its_session(study: Path, modality: str) 
 def test_each_completion_stands_beside_the_floors(study: Path, tmp_path: Path) -> None:
     found = pd.read_csv(measured(study, tmp_path, lesion(tmp_path, 5, 5, 5)))
     assert tuple(found.columns) == COLUMNS
-    assert found.groupby("method").size().to_dict() == {COMPLETED: 3, NEAREST: 3, MEAN: 3}
+    methods = dict.fromkeys((COMPLETED, NEAREST, MEAN, RECONSTRUCTED), 3)
+    assert found.groupby("method").size().to_dict() == methods
     volumes = read_table(study / "preprocessed/volumes.tsv").set_index("scan_id")["path"]
     real = load_standardised(volumes["ALPHA/sub-05_T2w"], VOLUME)[0].astype(np.float64)
     own = found[(found["scan_id"] == "ALPHA/sub-05_T2w") & (found["method"] == COMPLETED)]
@@ -168,6 +182,30 @@ def test_each_completion_stands_beside_the_floors(study: Path, tmp_path: Path) -
     assert other["lesion MSE"].isna().all() and other["brain MSE"].notna().all()
     means = found[(found["method"] == MEAN) & (found["scan_id"] == "ALPHA/sub-05_T2w")]
     assert means["brain MSE"].nunique() == 1  # it looks at no source
+
+
+def test_the_ceiling_is_the_scan_through_the_compressor(study: Path, tmp_path: Path) -> None:
+    """Decoded by hand from the cached latent; it looks at no source."""
+    found = pd.read_csv(measured(study, tmp_path))
+    cache = Latents(study / "latents")
+    latent = torch.from_numpy(cache.scaled_mean("ALPHA/sub-05_T2w"))[None] / cache.space.scale
+    with torch.no_grad():
+        decoded = load_compressor(cache.space).decode(latent)[0, 0].clamp(0, 1).double().numpy()
+    volumes = read_table(study / "preprocessed/volumes.tsv").set_index("scan_id")["path"]
+    real = load_standardised(volumes["ALPHA/sub-05_T2w"], VOLUME)[0].astype(np.float64)
+    mse = np.square(decoded - real)[3:13, 3:13, 3:13].mean()
+    own = found[(found["scan_id"] == "ALPHA/sub-05_T2w") & (found["method"] == RECONSTRUCTED)]
+    assert list(own["brain MSE"]) == pytest.approx([mse, mse], rel=1e-5)
+
+
+def test_a_plain_unet_stands_below_where_one_was_trained(study: Path, tmp_path: Path) -> None:
+    unet = regress(study, tmp_path / "unet")
+    found = pd.read_csv(file := measured(study, tmp_path, unet=unet / "model.safetensors"))
+    own = found[(found["method"] == UNET) & (found["scan_id"] == "ALPHA/sub-05_T2w")]
+    assert own["brain MSE"].nunique() == 2  # of two source sets
+    table = table_a1({"branch": file}, {"branch": "WFDM, completing"})
+    assert table["Method"][1] == "U-Net on the steps of WFDM, completing (floor)"
+    assert list(table["n"][:2]) == ["2", "2"]
 
 
 def test_masks_that_are_missing_or_elsewhere_are_told(study: Path, tmp_path: Path) -> None:
@@ -192,20 +230,21 @@ def test_the_table_has_targets_sources_and_floors(study: Path, tmp_path: Path) -
     file = measured(study, tmp_path, lesion(tmp_path, 5, 5, 5))
     table = table_a1({"branch": file}, {"branch": "WFDM, completing"})
     assert list(zip(table["Target"], table["Sources"], strict=True)) == (
-        [("T2w", "T1w")] * 3 + [("T2w", "T1w + FLAIR")] * 3
+        [("T2w", "T1w")] * 4 + [("T2w", "T1w + FLAIR")] * 4
     )
-    assert list(table["Method"][:3]) == [
+    assert list(table["Method"][:4]) == [
         "WFDM, completing",
         "Nearest training session's scan (floor)",
         "Mean training volume of the modality (floor)",
+        "The scan itself through the compressor (ceiling)",
     ]
     rows = pd.read_csv(file)
     own = rows[(rows["method"] == COMPLETED) & (rows["sources"] == "T1w")]
     assert table["Brain MSE"][0] == f"{own['brain MSE'].mean():.6f}"
     assert table["Lesion MSE"][0] == f"{own['lesion MSE'].dropna().iloc[0]:.6f}"
-    assert list(table["n"]) == ["2"] * 3 + ["1"] * 3
-    assert list(table["n lesions"]) == ["1"] * 6
-    assert table["Brain PSNR"][3] == "inf"
+    assert list(table["n"]) == ["2"] * 4 + ["1"] * 4
+    assert list(table["n lesions"]) == ["1"] * 8
+    assert table["Brain PSNR"][4] == "inf"
 
 
 def test_the_figure_shows_what_differs(study: Path, tmp_path: Path) -> None:

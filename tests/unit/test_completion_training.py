@@ -114,7 +114,7 @@ def test_only_the_branch_is_kept_and_can_be_loaded(study: Path, tmp_path: Path) 
         loaded = branch_folder.load(where, branch, denoiser.settings, 8)
         assert not any(weight.requires_grad for weight in loaded.parameters())
     assert branch.modalities == ["T1w", "T2w", "T1Gd", "FLAIR"]
-    assert float(loaded.controlnet_mid_block.conv.weight.abs().max()) > 0
+    assert float(loaded.control.controlnet_mid_block.conv.weight.abs().max()) > 0
 
 
 def test_a_cut_off_training_ends_as_an_undisturbed_one(

@@ -8,9 +8,10 @@ import torch
 from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import load_schema
 from wfdm.data.table import MODALITIES
+from wfdm.models.denoisers.branch import Branch
 from wfdm.models.denoisers.conditions import Conditions
-from wfdm.models.denoisers.control import ControlNet
-from wfdm.models.denoisers.controlled import Controlled, Sources, answers, new_branch
+from wfdm.models.denoisers.controlled import Controlled, answers
+from wfdm.models.denoisers.sources import Sources
 from wfdm.models.denoisers.unet import Denoiser
 
 LATENT = (4, 8, 8, 8)
@@ -45,9 +46,9 @@ def denoiser() -> Denoiser:
     return small()
 
 
-def branch_of(denoiser: Denoiser, trained: bool = True) -> ControlNet:
+def branch_of(denoiser: Denoiser, trained: bool = True, direct: int = 0) -> Branch:
     torch.manual_seed(1)
-    branch = new_branch(denoiser.settings, LATENT[0], 8)
+    branch = Branch(denoiser.settings, LATENT[0], 8, direct)
     branch.start_as(denoiser)
     return (filled(branch) if trained else branch).eval()
 
@@ -65,9 +66,11 @@ T = torch.tensor([0.3, 0.9])
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", [{}, {"patch": 2}, {"patch": 2, "maps": ("age", "sex")}])
-def test_a_fresh_branch_changes_no_bit(kind):
+@pytest.mark.parametrize("direct", [0, 8])
+def test_a_fresh_branch_changes_no_bit(kind, direct):
     denoiser = small(**kind)
-    controlled = Controlled(denoiser, branch_of(denoiser, False), Sources.of(scans("T1w")))
+    fresh = branch_of(denoiser, False, direct)
+    controlled = Controlled(denoiser, fresh, Sources.of(scans("T1w")))
     alone = denoiser(Z, T, CONDITIONS)
     assert alone.abs().max() > 0.01
     assert torch.equal(controlled(Z, T, CONDITIONS), alone)
@@ -76,9 +79,10 @@ def test_a_fresh_branch_changes_no_bit(kind):
 
 
 @torch.no_grad()
-def test_any_of_the_15_subsets_runs_through_one_branch(denoiser):
+@pytest.mark.parametrize("direct", [0, 8])
+def test_any_of_the_15_subsets_runs_through_one_branch(denoiser, direct):
     """And each is told from the others, also by the mask alone: of latents that are all zero."""
-    branch = branch_of(denoiser)
+    branch = branch_of(denoiser, direct=direct)
     assert len(SUBSETS) == 15
     nothing = {name: torch.zeros(LATENT) for name in MODALITIES}
     for given in (scans(*MODALITIES), nothing):
@@ -95,7 +99,7 @@ def test_any_of_the_15_subsets_runs_through_one_branch(denoiser):
 
 @torch.no_grad()
 def test_what_is_not_there_has_no_say(denoiser):
-    branch = branch_of(denoiser)
+    branch = branch_of(denoiser, direct=8)
     honest = Sources.of(scans("T1w", "FLAIR"))
     latents = honest.latents.clone()
     latents[:, 1] = 1000
@@ -111,7 +115,7 @@ def test_what_is_not_there_has_no_say(denoiser):
 def test_training_asks_what_sampling_asks(patch):
     """Each item of a batch with its own sources, as if it were asked alone."""
     denoiser = small(patch)
-    branch = branch_of(denoiser)
+    branch = branch_of(denoiser, direct=8)
     each = [Sources.of(scans("T1w")), Sources.of(scans("T1w", "T1Gd", "FLAIR"))]
     both = Sources(torch.cat([one.latents for one in each]), torch.cat([one.there for one in each]))
     together = answers(denoiser, branch, Z, T, CONDITIONS, both)
@@ -122,23 +126,25 @@ def test_training_asks_what_sampling_asks(patch):
 
 
 def test_the_gradient_reaches_the_branch_alone(denoiser):
-    branch = branch_of(denoiser, False)
+    branch = branch_of(denoiser, False, direct=8)
     sources = Sources.of(scans("T1w"))
     both = Sources(sources.latents.repeat(2, *[1] * 5), sources.there.repeat(2, 1))
     answers(denoiser, branch, Z, T, CONDITIONS, both).square().mean().backward()
     # Of a fresh one only the zero convolutions at its end learn in the first step.
     learning = {
-        name.partition(".")[0]
+        ".".join(name.split(".")[:2])
         for name, weight in branch.named_parameters()
         if weight.grad is not None and weight.grad.any()
     }
-    assert learning == {"controlnet_down_blocks", "controlnet_mid_block"}
+    zeros = ("control.controlnet_down_blocks", "control.controlnet_mid_block", "direct.out")
+    assert learning == {*zeros}
     assert all(weight.grad is None for weight in denoiser.parameters())
 
 
-def test_it_learns_what_it_is_told(denoiser):
+@pytest.mark.parametrize("direct", [0, 8])
+def test_it_learns_what_it_is_told(denoiser, direct):
     """A pattern whose sign the source alone knows: told the other sign, it answers that one."""
-    branch = branch_of(denoiser, False)
+    branch = branch_of(denoiser, False, direct)
     given = torch.Generator().manual_seed(4)
     coarse = torch.randn(1, 4, 2, 2, 2, generator=given)
     pattern = torch.nn.functional.interpolate(coarse, LATENT[1:], mode="trilinear")

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from wfdm.config.cohort import PhantomDataset, PhantomSource
+from wfdm.data.grid import Grid
 from wfdm.data.sources import phantom
 from wfdm.data.table import check_scans
 from wfdm.errors import UserError
 from wfdm.phantom import acquisition, anatomy, contrasts, truth
+from wfdm.phantom.lesions import lesion_map
+from wfdm.preprocess.similarity import resample
 
 SHAPE = (180, 210, 160)
 CENTRE = np.array([90.0, 104.0, 82.0])
@@ -376,3 +379,28 @@ def test_unknown_dataset_is_told(tmp_path, template_files):
         acquisition.synthesise_session(
             source(), 42, "THREE", "001", "", *template_files, {"T1w": Path(tmp_path / "a.nii.gz")}
         )
+
+
+# --- lesions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modality", ["T2w", "FLAIR"])
+def test_the_lesion_map_is_where_a_scan_differs_from_a_healthy_one(
+    template_files, tmp_path, modality
+):
+    """The same person is scanned with and without the lesion: noise, pose and bias are the same."""
+    scans = {}
+    for lesions in (True, False):
+        path = tmp_path / f"{lesions}.nii.gz"
+        acquisition.synthesise_session(
+            source(lesions=lesions, voxel_mm=(2.0, 2.0, 2.0)),
+            5, "ONE", "001", "1", *template_files, {modality: path},
+        )  # fmt: skip
+        scans[lesions] = nib.load(path)
+    data = {lesions: scan.get_fdata() for lesions, scan in scans.items()}
+    changed = np.abs(data[True] - data[False]) > 0.1 * np.percentile(data[False], 99)
+    truth = lesion_map(source(), 5, "ONE", "001", "1", modality, *template_files)
+    mask = resample(truth, np.eye(4), Grid(changed.shape, scans[True].affine)) > 0.5
+    assert mask.sum() > 50
+    assert 2 * (mask & changed).sum() / (mask.sum() + changed.sum()) > 0.8
+    assert lesion_map(source(), 5, "TWO", "001", "", modality, *template_files) is None

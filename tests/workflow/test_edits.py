@@ -262,6 +262,14 @@ SETTINGS = {  # these are told
             **{"controllability": 1, "tableA2": 1, "figureA2": 1},
         },
     ),
+    "a completion beside a plain U-Net": (
+        {"completions": {"branch": {"denoiser": "wfdm", "unet": {}}}},
+        {
+            **{"train_completion": 1, "train_plain_unet": 1, "complete_tests": 2},
+            **{"completed_tests": 1, "completion_metrics": 2, "join_completion": 1},
+            **{"tableA1": 1, "figureA1": 1},
+        },
+    ),
     "how often a time is taken": ({"timing": {"repeats": 3}}, TIMED),
     "pairs of the diversity": ({"evaluation": {"diversity_pairs": 7}}, JUDGED),
     "what the feature network sees": (

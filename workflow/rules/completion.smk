@@ -62,14 +62,53 @@ rule train_completion:
         "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
 
 
+rule train_plain_unet:
+    input:
+        denoiser=completed_by("model.safetensors"),
+        config=completed_by("config.json"),
+        standard=completed_by("standard.safetensors"),
+        latents=latents_completed("scale.json"),
+        index=latents_completed("index.tsv"),
+        scans=results("data/scans.tsv"),
+        splits=results("data/splits.tsv"),
+        schema="config/metadata.yaml",
+    output:
+        model=results("completions/{completion}/unet/model.safetensors"),
+        config=results("completions/{completion}/unet/config.json"),
+        standard=results("completions/{completion}/unet/standard.safetensors"),
+        history=results("completions/{completion}/unet/history.csv"),
+    log:
+        results("logs/train_plain_unet/{completion}.log"),
+    benchmark:
+        results("logs/train_plain_unet/{completion}.benchmark.tsv")
+    threads: lambda wildcards: study.completions[wildcards.completion].training.threads
+    resources:
+        mem_mb=more(64000),
+        runtime=7200,
+        gpu=1,
+        slurm_extra=BEFORE_THE_END,
+    params:
+        settings=lambda wildcards: settings_of(
+            "train_plain_unet", completion=wildcards.completion
+        ),
+        code=lambda wildcards: code_of(
+            "train_plain_unet", denoiser_completed(wildcards).network.implementation
+        ),
+    message:
+        "Train the plain U-Net beside completion {wildcards.completion}"
+    shell:
+        "WFDM_GPUS={resources.gpu} wfdm train-plain-unet --settings {params.settings:q} "
+        "--denoiser {input.denoiser:q} --latents {input.latents:q} "
+        "--scans {input.scans:q} --splits {input.splits:q} --threads {threads} "
+        "--out {output.model:q} 2>&1 | tee {log:q} || requeue $?"
+
+
 rule complete_tests:
     input:
         model=results("completions/{completion}/model.safetensors"),
         config=results("completions/{completion}/config.json"),
         denoiser=completed_by("model.safetensors"),
-        compressor=lambda wildcards: results(
-            f"compressors/{compressor_of(denoiser_completed(wildcards))}/model.safetensors"
-        ),
+        compressor=compressor_completed,
         volumes=results("preprocessed/volumes.tsv"),
         scans=results("data/scans.tsv"),
         splits=results("data/splits.tsv"),
@@ -164,6 +203,9 @@ rule completion_metrics:
         completed=shard_file("completions/{completion}/test", ".tsv"),
         latents=latents_completed("scale.json"),
         index=latents_completed("index.tsv"),
+        compressor=compressor_completed,
+        unet=plain_unet_of,
+        lesions=phantom_lesions_of,
         means=results("evaluation/mean_volumes.safetensors"),
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
@@ -182,14 +224,18 @@ rule completion_metrics:
         settings=lambda wildcards: settings_of(
             "completion_metrics", completion=wildcards.completion
         ),
-        code=code_of("completion_metrics"),
+        unet=lambda wildcards, input: f"--unet {input.unet}" if input.unet else "",
+        code=lambda wildcards: code_of(
+            "completion_metrics",
+            architecture(compressor_of(denoiser_completed(wildcards))),
+        ),
     message:
         "Judge shard {wildcards.shard} of what {wildcards.completion} made again"
     shell:
         "WFDM_GPUS={resources.gpu} wfdm completion-metrics --settings {params.settings:q} "
         "--completed {input.completed:q} --latents {input.latents:q} --means {input.means:q} "
-        "--volumes {input.volumes:q} --splits {input.splits:q} --threads {threads} "
-        "--out {output.rows:q} 2>&1 | tee {log:q}"
+        "--volumes {input.volumes:q} --splits {input.splits:q} {params.unet} "
+        "--threads {threads} --out {output.rows:q} 2>&1 | tee {log:q}"
 
 
 use rule join as join_completion with:

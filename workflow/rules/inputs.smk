@@ -81,6 +81,27 @@ def denoiser_completed(wildcards):
     return study.denoisers[study.completions[wildcards.completion].denoiser]
 
 
+def compressor_completed(wildcards):
+    """Return the weights of the compressor whose latents a completion works on."""
+    return results(
+        f"compressors/{compressor_of(denoiser_completed(wildcards))}/model.safetensors"
+    )
+
+
+def plain_unet_of(wildcards):
+    """Return the plain U-Net beside a completion, where one is asked for."""
+    asked = study.completions[wildcards.completion].unet
+    path = results(f"completions/{wildcards.completion}/unet/model.safetensors")
+    return [path] if asked else []
+
+
+def phantom_lesions_of(wildcards):
+    """Return the table of the phantoms' lesion masks, where a completion is judged inside them."""
+    folder = study.completions[wildcards.completion].lesions
+    path = results("phantom/lesions/masks.tsv")
+    return [path] if folder and Path(folder) == Path(path).parent else []
+
+
 def code_completed(stage, wildcards):
     """Return the code that completed scans depend on, in a stage that makes them."""
     row = denoiser_completed(wildcards)

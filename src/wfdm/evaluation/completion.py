@@ -17,7 +17,17 @@ from wfdm.data.shards import each_once
 from wfdm.data.table import rows_of
 from wfdm.data.volumes import UNIT, load_scan
 from wfdm.errors import UserError
-from wfdm.evaluation.completion_columns import BRAIN, COLUMNS, COMPLETED, LESION, MEAN, NEAREST
+from wfdm.evaluation.completion_columns import (
+    BRAIN,
+    COLUMNS,
+    COMPLETED,
+    LESION,
+    MEAN,
+    NEAREST,
+    RECONSTRUCTED,
+    UNET,
+)
+from wfdm.evaluation.decoded import Decoded
 from wfdm.evaluation.inside import inside
 from wfdm.evaluation.nearest import Nearest
 from wfdm.latents.cache import Latents
@@ -36,6 +46,7 @@ class Truth:
         paths: of every real volume, by scan_id.
         means: mean training volume by modality, (1, *shape).
         nearest: of the training sessions.
+        decoded: what latents say without a completion.
         lesions: folder of lesion masks, SESSION_lesion.nii.gz; None: there are none.
         settings: of the tensor that every model sees.
         device: where the metrics are computed.
@@ -44,6 +55,7 @@ class Truth:
     paths: Mapping[str, str]
     means: Mapping[str, np.ndarray]
     nearest: Nearest
+    decoded: Decoded
     lesions: Path | None
     settings: VolumeSettings
     device: torch.device | str = "cpu"
@@ -138,14 +150,18 @@ def score(completed: pd.DataFrame, truth: Truth, out: Path, identity: str) -> pd
         for row in of_scan[scan_id]:
             key = {name: row[name] for name in ("scan_id", "modality", "sources")}
             values = {COMPLETED: measured(row["path"], truth.loaded(row["path"], UNIT))}
-            other = truth.nearest.scan(
-                session_of(scan_id), row["sources"].split("+"), row["modality"]
-            )
+            session, names = session_of(scan_id), row["sources"].split("+")
+            given = [f"{session}_{name}" for name in names]
+            if (predicted := truth.decoded.predicted(given, row["modality"])) is not None:
+                values[UNET] = measured(f"{UNET} {row['sources']}", predicted)
+            other = truth.nearest.scan(session, names, row["modality"])
             if other is not None:
                 values[NEAREST] = measured(other, truth.real(other))
             if row["modality"] in truth.means:
                 mean = torch.from_numpy(truth.means[row["modality"]])[None].to(truth.device)
                 values[MEAN] = measured(MEAN, mean)
+            itself = truth.decoded.reconstructed(scan_id)
+            values[RECONSTRUCTED] = measured(RECONSTRUCTED, itself)
             found += [key | {"method": name} | told for name, told in values.items()]
         return found
 

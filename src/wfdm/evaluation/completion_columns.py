@@ -2,8 +2,10 @@
 
 BRAIN, LESION = "brain", "lesion"
 METRICS = ("PSNR", "SSIM", "MSE")
-COMPLETED, NEAREST, MEAN = "completed", "nearest", "mean"
-METHODS = (COMPLETED, NEAREST, MEAN)
-"""the completion; the scan of the nearest training session; the mean volume of the modality"""
+COMPLETED, UNET, NEAREST, MEAN = "completed", "unet", "nearest", "mean"
+RECONSTRUCTED = "reconstructed"
+METHODS = (COMPLETED, UNET, NEAREST, MEAN, RECONSTRUCTED)
+"""the completion; a plain U-Net trained on the same draws; the nearest training session's scan; the
+mean volume of the modality; the scan itself through the compressor"""
 VALUES = tuple(f"{region} {metric}" for region in (BRAIN, LESION) for metric in METRICS)
 COLUMNS = ("scan_id", "modality", "sources", "method", *VALUES)

@@ -24,9 +24,10 @@ from wfdm.generators.latents import decoded, start_noise, step_noise
 from wfdm.generators.path import ConditionalPath
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.models.denoisers import branch_folder
+from wfdm.models.denoisers.branch import Branch
 from wfdm.models.denoisers.conditions import Conditions
-from wfdm.models.denoisers.control import ControlNet
-from wfdm.models.denoisers.controlled import Controlled, Sources
+from wfdm.models.denoisers.controlled import Controlled
+from wfdm.models.denoisers.sources import Sources
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.processes.samplers import carry
 from wfdm.provenance.digests import sha256_of
@@ -60,14 +61,16 @@ class Completion:
         frozen: the denoiser with all that belongs to it; its own samples do not change.
         branch: frozen, on the denoiser's device.
         volume: how sources become tensors.
+        draws: of which the mean latent is decoded.
         digest: sha256 of the branch's weights.
     """
 
     name: str
     modalities: tuple[Modality, ...]
     frozen: LatentDiffusion
-    branch: ControlNet
+    branch: Branch
     volume: VolumeSettings
+    draws: int
     digest: str
 
     def made_by(self, request: Request, seed: int) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Completion:
         return {
             "Description": DESCRIPTION,
             "Completion": self.name,
+            "Draws": self.draws,
             "SourceModalities": list(sources),
             "Sources": [str(path) for path in sources.values()],
             "SourceSHA256": [self._digest(path) for path in sources.values()],
@@ -117,14 +121,18 @@ class Completion:
             times=times,
             guidance=1.0,
         )
-        start = start_noise(frozen.space, self.name, request, seed)[None].to(device)
-
-        def draw(step: int) -> Tensor:
-            return step_noise(frozen.space, self.name, [request], seed, step).to(device)
-
-        made = carry(frozen.sampling, path, start, times, draw)
         modality = conditions.modality.to(device)
-        return frozen.standard.scaled(made, modality)[0], engine.decode
+        total = torch.zeros(frozen.space.shape, device=device)
+        for number in range(self.draws):
+            name = f"{self.name} {number}" if number else self.name  # of the noise
+
+            def draw(step: int, name: str = name) -> Tensor:
+                return step_noise(frozen.space, name, [request], seed, step).to(device)
+
+            start = start_noise(frozen.space, name, request, seed)[None].to(device)
+            made = carry(frozen.sampling, path, start, times, draw)
+            total += frozen.standard.scaled(made, modality)[0]
+        return total / self.draws, engine.decode
 
     def _sources_of(self, request: Request) -> dict[str, Path]:
         """Return what a request is made from, in the order of the modalities.
@@ -174,12 +182,13 @@ class Completion:
         return lru_cache(None)(sha256_of)
 
 
-def load(folder: Path | str, sampling: SamplerSettings) -> Completion:
+def load(folder: Path | str, sampling: SamplerSettings, draws: int = 1) -> Completion:
     """Load a trained branch, and the denoiser and the compressor that it belongs to.
 
     Args:
         folder: of the completion.
         sampling: how noise becomes a scan; in float32, without guidance.
+        draws: of which the mean latent is decoded.
 
     Raises:
         UserError: one of them is missing or is not what the next was trained with, or the denoiser
@@ -197,5 +206,6 @@ def load(folder: Path | str, sampling: SamplerSettings) -> Completion:
         frozen=frozen,
         branch=branch_folder.load(folder, about, network, channels).to(frozen.device),
         volume=about.volume,
+        draws=draws,
         digest=sha256_of(folder / "model.safetensors"),
     )

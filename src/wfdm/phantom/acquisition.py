@@ -18,10 +18,10 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from wfdm.atomic import atomic_path
-from wfdm.config.cohort import Modality, PhantomSource
+from wfdm.config.cohort import Modality, PhantomDataset, PhantomSource
 from wfdm.data.sources.phantom import age_at, dataset_named, draw_person
 from wfdm.phantom import anatomy as people
-from wfdm.phantom.anatomy import Anatomy
+from wfdm.phantom.anatomy import Anatomy, Template
 from wfdm.phantom.contrasts import contrast
 from wfdm.seeds import generator_for
 
@@ -81,16 +81,7 @@ def synthesise_session(
     """
     settings = dataset_named(source, dataset)
     template = people.load_template(Path(head), Path(brain))
-    person = draw_person(seed, dataset, subject)
-    anatomy = people.draw_anatomy(
-        template,
-        generator_for(seed, "phantom", dataset, subject, "anatomy"),
-        age_at(person, session),
-        person.male,
-        settings.lesions,
-    )
-    visit = generator_for(seed, "phantom", dataset, subject, session)
-    pose = draw_pose(visit)
+    anatomy, pose = draw_visit(settings, seed, subject, session, template)
     for modality, path in outputs.items():
         rng = generator_for(seed, "phantom", dataset, subject, session, modality)
         vessels = generator_for(seed, "phantom", dataset, subject, "vessels")
@@ -98,6 +89,21 @@ def synthesise_session(
         image = scan(signal, anatomy, pose.moved(rng), settings.voxel_mm, rng)
         with atomic_path(path) as temporary:
             nib.save(image, temporary)
+
+
+def draw_visit(
+    dataset: PhantomDataset, seed: int, subject: str, session: str, template: Template
+) -> tuple[Anatomy, Pose]:
+    """Return who is scanned in a session, and how the head lies; a scan moves it a little more."""
+    person = draw_person(seed, dataset.name, subject)
+    anatomy = people.draw_anatomy(
+        template,
+        generator_for(seed, "phantom", dataset.name, subject, "anatomy"),
+        age_at(person, session),
+        person.male,
+        dataset.lesions,
+    )
+    return anatomy, draw_pose(generator_for(seed, "phantom", dataset.name, subject, session))
 
 
 def voxel_map(

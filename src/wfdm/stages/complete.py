@@ -46,6 +46,7 @@ def run(
         "dpm-solver++ with ddpm.",
     ] = "euler",
     steps: Annotated[int, "Of the sampler."] = 50,
+    draws: Annotated[int, "Completions whose mean latent is decoded."] = 1,
     eta: Annotated[float, "Of ddim: noise on the way, from 0 to 1."] = 0.0,
     threads: Threads = 2,
 ) -> None:
@@ -54,7 +55,7 @@ def run(
     from wfdm.config.completions import CompletionSampling
     from wfdm.config.files import parse
 
-    asked = {"sampler": sampler, "steps": steps, "eta": eta}
+    asked = {"sampler": sampler, "steps": steps, "eta": eta, "draws": draws}
     sampling = parse(CompletionSampling, asked, "wfdm complete")
     metadata = metadata_of(age, sex, field or [])
 
@@ -69,7 +70,7 @@ def run(
     name, there = volumes_in(session, prefix)
     sources = _chosen(there, source, session)
     device(threads)
-    completion = load(checkpoint, sampling.exact)
+    completion = load(checkpoint, sampling.exact, sampling.draws)
     wanted = _wanted(completion, there, sources, modality, session)
     requests = {}
     for each in wanted:

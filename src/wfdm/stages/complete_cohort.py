@@ -55,7 +55,7 @@ def run(
     inputs = [model, model.with_name("config.json"), *trained, scans, splits, volumes]
     with recorded("complete-cohort", out, settings, inputs, models_behind(denoiser)) as record:
         record.settings |= {"missing": missing}
-        completion = load(model.parent, settings.sampling.exact)
+        completion = load(model.parent, settings.sampling.exact, settings.sampling.draws)
         made = {
             path: request
             for path, request in _requests(completion, scans, splits, volumes, out.parent, missing)

@@ -18,6 +18,7 @@ Settings = reads(
     "{completion}",
     "volume",
     "completions.{completion}.condition_channels",
+    "completions.{completion}.direct_channels",
     "completions.{completion}.training",
 )
 
@@ -45,6 +46,7 @@ def run(
         name=settings.completion,
         seed=settings.seed,
         condition_channels=settings.condition_channels,
+        direct_channels=settings.direct_channels,
         training=settings.training,
         volume=settings.volume,
     )

@@ -14,15 +14,19 @@ from wfdm.evaluation.completion_columns import (
     MEAN,
     METHODS,
     NEAREST,
+    RECONSTRUCTED,
+    UNET,
 )
 from wfdm.tables.measured import read_measured
 from wfdm.tables.text import join, number
 
 FORMATS = {"PSNR": ".2f", "SSIM": ".4f", "MSE": ".6f"}
-FLOORS = {
+BOUNDS = {
     NEAREST: "Nearest training session's scan (floor)",
     MEAN: "Mean training volume of the modality (floor)",
+    RECONSTRUCTED: "The scan itself through the compressor (ceiling)",
 }
+UNET_OF = "U-Net on the steps of {} (floor)"
 NAMES = {region: f"{region.capitalize()} " for region in (BRAIN, LESION)}
 MEASURED = "PSNR, SSIM and MSE inside the brain and inside lesions; means over test scans"
 LEFT_OUT = "the training split has none for some of these scans"
@@ -69,21 +73,27 @@ def _source_sets(every: Mapping[str, pd.DataFrame], target: str) -> list[str]:
 def _rows(
     every: Mapping[str, pd.DataFrame], target: str, sources: str, called: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Return the rows of one target and source set: each completion, then the floors, once."""
+    """Return the rows of one target and source set: completions with their U-Nets, then bounds.
+
+    Bounds know no completion: every one that made these scans has the same, so they stand once.
+    """
     rows: list[dict[str, str]] = []
-    floors: dict[str, dict[str, str]] = {}
+    bounds: dict[str, dict[str, str]] = {}
     for key, scans in every.items():
         own = scans[(scans["modality"] == target) & (scans["sources"] == sources)]
         if own.empty:
             continue
         of = {method: own[own["method"] == method] for method in METHODS}
-        asked = len(of[COMPLETED])
-        rows.append(_row(target, sources, called.get(key, key), of[COMPLETED], asked))
-        for method, name in FLOORS.items():
-            # The floors know no completion: every one that made these scans has the same.
-            if len(of[method]) and method not in floors:
-                floors[method] = _row(target, sources, name, of[method], asked)
-    return [*rows, *(floors[method] for method in FLOORS if method in floors)]
+        asked, label = len(of[COMPLETED]), called.get(key, key)
+        names = {COMPLETED: label, UNET: UNET_OF.format(label)} | BOUNDS
+        found = {
+            method: _row(target, sources, name, of[method], asked)
+            for method, name in names.items()
+            if len(of[method])
+        }
+        rows += [found.pop(method) for method in (COMPLETED, UNET) if method in found]
+        bounds = found | bounds
+    return [*rows, *(bounds[method] for method in BOUNDS if method in bounds)]
 
 
 def _row(target: str, sources: str, name: str, scans: pd.DataFrame, asked: int) -> dict[str, str]:

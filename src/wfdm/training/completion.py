@@ -14,22 +14,21 @@ from torch import Tensor, nn
 
 from wfdm.config.completions import CompletionTraining
 from wfdm.config.volumes import VolumeSettings
-from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.latents.cache import Latents
 from wfdm.latents.standard import Standard
 from wfdm.models.denoisers import branch_folder, folder
-from wfdm.models.denoisers.branch_folder import Branch
+from wfdm.models.denoisers.branch import Branch
+from wfdm.models.denoisers.branch_folder import About
 from wfdm.models.denoisers.conditions import Conditions
-from wfdm.models.denoisers.controlled import Sources, answers, new_branch
+from wfdm.models.denoisers.controlled import answers
 from wfdm.models.denoisers.unet import Denoiser
 from wfdm.provenance.digests import sha256_of
-from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
+from wfdm.seeds import seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
-from wfdm.training.companions import Companions, SubsetDraws
-from wfdm.training.loop import Batch, Draws, Plan, Run, train
+from wfdm.training.cases import Cases, seen_sources
+from wfdm.training.loop import Batch, Plan, Run, train
 from wfdm.training.noising import TIMES, Answer, Noising
-from wfdm.training.splits import of_split
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Task:
         name: of the completion; part of every draw's seed.
         seed: the study's.
         condition_channels: of the branch.
+        direct_channels: of its direct path.
         training: how it is trained.
         volume: how volumes become tensors; it is kept beside the weights.
     """
@@ -47,6 +47,7 @@ class Task:
     name: str
     seed: int
     condition_channels: int
+    direct_channels: int
     training: CompletionTraining
     volume: VolumeSettings
 
@@ -82,9 +83,10 @@ def train_completion(
             or training diverges.
     """
     objective = StageC(task, denoiser, Latents(latents), scans)
-    branch = Branch(
+    about = About(
         name=task.name,
         condition_channels=task.condition_channels,
+        direct_channels=task.direct_channels,
         modalities=objective.modalities,
         volume=task.volume,
         denoiser=denoiser,
@@ -96,7 +98,7 @@ def train_completion(
         steps=task.training.steps,
         validate_every=task.training.validate_every,
         folder=out,
-        config=partial(branch_folder.config_text, branch),
+        config=partial(branch_folder.config_text, about),
         identity=identity,
         precision=task.training.precision,
         threads=threads,
@@ -123,29 +125,28 @@ class StageC(Averaged):
             raise UserError(f"{cache.folder}: are latents of another compressor than {denoiser}'s")
         self.denoiser, self.standard = network, Standard.read(denoiser)
         self.noising = Noising(config["process"], cache.space.shape, training.loss)
-        known = scans[scans["modality"].isin(config["modalities"])].sort_values("scan_id")
-        fit, judged = (
-            Companions.of(cache, of_split(known, split), config["statistics"], split)
-            for split in ("train", "validation")
-        )
-        self.modalities = [name for name in MODALITIES if name in fit.scans.modalities]
-        self.data: Draws = SubsetDraws(fit, training.balance)
-        self.judged = judged
-        order = generator_for(task.seed, "validation", task.name)
-        self.chosen = order.permutation(len(judged.others))[: training.validation_scans]
+        self.cases = Cases.of(cache, scans, config, training, task.seed, task.name)
+        self.modalities, self.data = self.cases.modalities, self.cases.data
         with seeded_weights(seed_for(task.seed, "initial weights", task.name)):
-            model = new_branch(network.settings, cache.space.shape[0], task.condition_channels)
+            model = Branch(
+                network.settings,
+                cache.space.shape[0],
+                task.condition_channels,
+                task.direct_channels,
+            )
         model.start_as(network)
         super().__init__(model, training)
-        self.validation_size = len(self.chosen)
-        names = {judged.scans.modalities[index] for index in self.chosen}
-        own = [f"val_loss_{name}" for name in MODALITIES if name in names]
+        self.validation_size = len(self.cases)
+        own = [f"val_loss_{name}" for name in self.cases.judged_modalities]
         errors = [*(f"x0_{time:g}" for time in TIMES), "x0_modality_mean"]
         self.columns = ["val_loss", *own, "val_alone", "val_other_sources", *errors]
 
     def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Update the branch on one batch, then its average."""
         uniform, noise = self.noising.draw(batch["z"], generator)
+        if share := self.task.training.pure_noise:
+            drawn = torch.rand(len(uniform), device=uniform.device, generator=generator)
+            uniform = torch.where(drawn < share, 1.0, uniform)
         self._move(noise.device)
         with run.fabric.autocast():
             loss = self._loss(run.modules["model"], batch, uniform, noise)
@@ -164,17 +165,14 @@ class StageC(Averaged):
             x0_T                 squared error of the predicted z_0 at time T, scaled latent
             x0_modality_mean     the same of the constant mean latent of the modality
         """
-        place, following = (
-            int(self.chosen[each % self.validation_size]) for each in (index, index + 1)
-        )
-        batch, other = ({k: v[None] for k, v in self._told(p).items()} for p in (place, following))
-        own = seed_for(self.task.seed, "validation", self.judged.scans.scan_ids[place])
+        batch, other = (self.cases.told(each) for each in (index, index + 1))
+        own = seed_for(self.task.seed, "validation", self.cases.scan_id(index))
         noise = torch.randn(batch["z"].shape, generator=torch_generator(own))
         uniform = torch.tensor([(index + 0.5) / self.validation_size])
         batch, other, uniform, noise = run.fabric.to_device((batch, other, uniform, noise))
         self._move(noise.device)
         swapped = batch | {key: other[key] for key in ("sources", "there")}
-        model, name = self.modules["ema"], self.judged.scans.modalities[place]
+        model, name = self.modules["ema"], self.cases.modality(index)
         with run.fabric.autocast():
             loss = self._loss(model, batch, uniform, noise)
             found = {
@@ -189,12 +187,6 @@ class StageC(Averaged):
         mean = self.standard.modality_mean[batch["modality"]]
         found["x0_modality_mean"] = (mean - batch["z"]).square().mean()
         return {key: float(value) for key, value in found.items()}
-
-    def _told(self, place: int) -> Batch:
-        """Return a validation scan with the subset that belongs to it."""
-        name = self.judged.scans.scan_ids[place]
-        drawn = generator_for(self.task.seed, "validation sources", self.task.name, name)
-        return self.judged.item(place, self.judged.subset(place, drawn))
 
     def _move(self, device: torch.device) -> None:
         """Bring what is not trained to where the batch is."""
@@ -218,10 +210,5 @@ class StageC(Averaged):
         told = Conditions.from_dict(batch)
         if model is None:
             return partial(self.denoiser, conditions=told)
-        sources = Sources(self._seen(batch["sources"]), batch["there"])
+        sources = seen_sources(self.standard, batch)
         return partial(answers, self.denoiser, model, conditions=told, sources=sources)
-
-    def _seen(self, sources: Tensor) -> Tensor:
-        """Return scaled latents (B, 4, C, d, h, w) as the denoiser sees those of each modality."""
-        numbers = torch.arange(len(MODALITIES), device=sources.device)
-        return torch.stack([self.standard.seen(each, numbers) for each in sources])

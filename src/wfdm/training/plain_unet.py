@@ -1,0 +1,156 @@
+"""Train the plain U-Net that stands below a completion: the same draws, steps, batch and rate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from wfdm.config.completions import CompletionTraining, PlainUNetSettings
+from wfdm.errors import UserError
+from wfdm.latents.cache import Latents
+from wfdm.latents.standard import Standard
+from wfdm.models.denoisers import folder
+from wfdm.models.plain_unet import PlainUNet, config_text
+from wfdm.seeds import seed_for, seeded_weights
+from wfdm.training.averaged import Averaged
+from wfdm.training.cases import Cases, seen_sources
+from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.noising import LOSSES
+
+
+@dataclass(frozen=True)
+class UNetTask:
+    """What is trained.
+
+    Attributes:
+        name: of the completion: its draws are the same.
+        seed: the study's.
+        network: of the U-Net.
+        training: the completion's.
+    """
+
+    name: str
+    seed: int
+    network: PlainUNetSettings
+    training: CompletionTraining
+
+
+def train_plain_unet(
+    task: UNetTask,
+    denoiser: Path,
+    latents: Path,
+    scans: pd.DataFrame,
+    out: Path,
+    threads: int,
+    workers: int,
+    identity: str,
+) -> dict[str, float]:
+    """Train the U-Net, or continue a training that was cut off; write it into `out`.
+
+    Args:
+        task: what is trained.
+        denoiser: folder of the completion's denoiser, which tells how latents are seen.
+        latents: folder of the latent cache.
+        scans: columns of the scan table without the person, and the split, of every encoded scan.
+        out: receives model.safetensors (EMA weights), config.json, standard.safetensors,
+            history.csv, last/.
+        threads: CPU threads.
+        workers: loader processes.
+        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
+
+    Returns:
+        Speed and memory, for the record.
+
+    Raises:
+        UserError: network and latents do not fit, a split has no session with two modalities, or
+            training diverges.
+    """
+    cache = Latents(latents)
+    objective = Regression(task, denoiser, cache, scans)
+    for loadable in (out, out / "last"):
+        objective.standard.write(loadable)
+    plan = Plan(
+        name=task.name,
+        seed=task.seed,
+        steps=task.training.steps,
+        validate_every=task.training.validate_every,
+        folder=out,
+        config=lambda _: config_text(task.name, task.network, cache.space.shape[0]),
+        identity=identity,
+        precision=task.training.precision,
+        threads=threads,
+        workers=workers,
+    )
+    return train(objective, plan)
+
+
+class Regression(Averaged):
+    """The missing latent from those there, in one pass; see `wfdm.training.loop.Objective`.
+
+    The loss is of scaled latents, in units of their deviation from the modality's mean: a voxel
+    counts by as much as it changes the volume.
+    """
+
+    def __init__(self, task: UNetTask, denoiser: Path, cache: Latents, scans: pd.DataFrame) -> None:
+        training, sides = task.training, cache.space.shape[1:]
+        levels = 2 ** (len(task.network.down) - 1)
+        if any(side % levels for side in sides):
+            raise UserError(
+                f"completions.{task.name}.unet.down: of {len(task.network.down)} levels the sides "
+                f"of the latents, {sides}, must be multiples of {levels}: give fewer"
+            )
+        _, config = folder.load(denoiser)
+        self.standard = Standard.read(denoiser)
+        self.cases = Cases.of(cache, scans, config, training, task.seed, task.name)
+        self.data = self.cases.data
+        self.distance = LOSSES[training.loss]
+        with seeded_weights(seed_for(task.seed, "initial weights", task.name, "unet")):
+            model = PlainUNet(task.network, cache.space.shape[0])
+        super().__init__(model, training)
+        self.validation_size = len(self.cases)
+        own = [f"val_loss_{name}" for name in self.cases.judged_modalities]
+        self.columns = ["val_loss", *own, "val_other_sources", "x0", "x0_modality_mean"]
+
+    def step(self, run: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Update the network on one batch, then its average; nothing else is drawn."""
+        self.standard = self.standard.to(batch["z"].device)
+        with run.fabric.autocast():
+            loss = self._loss(run.modules["model"], batch)
+        self.update(run, loss)
+        return {"loss": loss.detach()}
+
+    def validate(self, run: Run, index: int) -> dict[str, float]:
+        """Return what one scan says of the average, by column of the history.
+
+        Beside the loss stand
+
+            val_loss_MODALITY    the loss of the modality that is made
+            val_other_sources    the loss with the sources of the next scan
+            x0                   squared error of the answer, scaled latent
+            x0_modality_mean     the same of the constant mean latent of the modality
+        """
+        batch, other = run.fabric.to_device((self.cases.told(index), self.cases.told(index + 1)))
+        self.standard = self.standard.to(batch["z"].device)
+        swapped = batch | {key: other[key] for key in ("sources", "there")}
+        model, modality = self.modules["ema"], batch["modality"]
+        with run.fabric.autocast():
+            loss = self._loss(model, batch)
+            answer = model(seen_sources(self.standard, batch), modality).float()
+            found = {
+                "val_loss": loss,
+                f"val_loss_{self.cases.modality(index)}": loss,
+                "val_other_sources": self._loss(model, swapped),
+            }
+        error = self.standard.scaled(answer, modality) - batch["z"]
+        found["x0"] = error.square().mean()
+        mean = self.standard.modality_mean[modality]
+        found["x0_modality_mean"] = (mean - batch["z"]).square().mean()
+        return {key: float(value) for key, value in found.items()}
+
+    def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        modality, deviation = batch["modality"], self.standard.deviation
+        weights = deviation / deviation.square().mean().sqrt()
+        answer = model(seen_sources(self.standard, batch), modality).float()
+        return self.distance(weights * answer, weights * self.standard.seen(batch["z"], modality))
