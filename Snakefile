@@ -37,6 +37,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/completion.smk"
+include: "workflow/rules/audits.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -63,6 +64,8 @@ rule tables:
         results("tables/differences.csv"),
         [results("tables/draws.csv")] if DRAWS else [],
         [results("tables/tableA1.csv")] if study.completions else [],
+        [results("tables/tableA3.csv")] if study.memorisation else [],
+        [results("tables/planted.csv")] if PLANTS else [],
 
 
 rule figures:
@@ -70,6 +73,9 @@ rule figures:
         expand(results("figures/{name}.{kind}"), name=FIGURES, kind=["pdf", "png"]),
         multiext(results("figures/figureA1"), ".pdf", ".png")
         if study.completions
+        else [],
+        multiext(results("figures/figureA3"), ".pdf", ".png")
+        if study.memorisation
         else [],
 
 

@@ -202,6 +202,17 @@ def labels(section, names):
     return option("label", [f"{name}={rows[name].label or name}" for name in names])
 
 
+def audits_of(names):
+    """Return the audits of memorisation of some generators, where the study has them."""
+    return [AUDITS[name] for name in names if name in AUDITS]
+
+
+def with_audits(note, names):
+    """Return a table's note as options, and what its rows' audits of memorisation are."""
+    told = [f"{name}={AUDITS[name]}" for name in names if name in AUDITS]
+    return " ".join([note, *([option("memorisation", told)] if told else [])])
+
+
 def rows(section, files):
     """Return the options of a table's rows: which file, and what the row is called."""
     given = option("row", [f"{name}={path}" for name, path in files.items()])

@@ -17,6 +17,15 @@ DATA = {
         if study.completions
         else {}
     ),
+    **(
+        {
+            "Memorisation": results("tables/tableA3.csv"),
+            "Samples and training scans, drawn": results("figures/figureA3.png"),
+        }
+        if study.memorisation
+        else {}
+    ),
+    **({"Planted duplicates": results("tables/planted.csv")} if PLANTS else {}),
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),

@@ -45,6 +45,7 @@ from wfdm.config.generators import (
     SchedulerSettings,
 )
 from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
+from wfdm.config.memorisation import MemorisationSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
@@ -207,6 +208,11 @@ class Study(Section):
         {},
         description="branches that make missing modalities from those there are, the paper's "
         "future work (5.2), by name; none, unless a file adds one (docs/completion.md)",
+    )
+    memorisation: MemorisationSettings | None = Field(
+        None,
+        description="the audit of memorisation, table A3; null: none, unless a file asks for it "
+        "(docs/memorisation.md)",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     timing: TimingSettings = TimingSettings()

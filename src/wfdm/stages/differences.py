@@ -14,7 +14,7 @@ from wfdm.stages.inputs import pairs
 Settings = reads(
     *("seed", "sources", "people", "metadata", "split", "preprocess", "quality", "volume"),
     *("compressor_training", "compressors", "denoisers", "gans", "generators", "schedulers"),
-    *("completions", "evaluation", "timing", "figures"),
+    *("completions", "memorisation", "evaluation", "timing", "figures"),
 )
 
 

@@ -1,0 +1,1 @@
+"""Audits of a trained generator: has it learned its training scans by heart?"""
