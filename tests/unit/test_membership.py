@@ -24,7 +24,9 @@ LOSSES = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
 
 def scored(values, modality="T1w", prefix="a"):
     names = [f"{prefix}{place}" for place in range(len(values))]
-    return pd.DataFrame({"scan_id": names, "person": names, "modality": modality, "loss": values})
+    return pd.DataFrame(
+        {"scan_id": names, "person": names, "modality": modality, "loss": values, "floor": 0.0}
+    )
 
 
 @given(LOSSES, LOSSES)
@@ -90,7 +92,7 @@ def test_a_scan_s_loss_is_its_own_whatever_stands_beside_it(latents, tmp_path):
 def test_the_loss_is_the_mean_over_times_and_shared_noises(latents, tmp_path):
     """Written out with the process's own functions."""
     denoiser = train(latents, tmp_path / "denoiser", latents="standardised")
-    found = score(denoiser, latents, tmp_path, cohort()).set_index("scan_id")["loss"]
+    found = score(denoiser, latents, tmp_path, cohort()).set_index("scan_id")[["loss", "floor"]]
     network, config = folder.load(denoiser)
     cache, process = Latents(latents), config["process"]
     scans, space = cohort(), cache.space
@@ -106,9 +108,11 @@ def test_the_loss_is_the_mean_over_times_and_shared_noises(latents, tmp_path):
             t = rflow.training_times(torch.tensor([(time + 0.5) / 4]), space.shape, process)
             noisy = rflow.noised(x0, noise, t, process)
             answer = rflow.predicted(network(noisy, t, one), noisy, t, process)
-            squares.append((answer - rflow.target(x0, noise, t, process)).square().mean())
-        wanted = float(torch.stack(squares).mean())
-        assert found[scans["scan_id"][place]] == pytest.approx(wanted, rel=1e-5)
+            target = rflow.target(x0, noise, t, process)
+            nothing = rflow.predicted(torch.zeros_like(noisy), noisy, t, process)
+            squares.append([(each - target).square().mean() for each in (answer, nothing)])
+        wanted = torch.tensor(squares).mean(0).tolist()
+        assert list(found.loc[scans["scan_id"][place]]) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_one_copy_of_each_scan_trains_the_same_bits(latents, tmp_path):

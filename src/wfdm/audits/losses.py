@@ -2,19 +2,21 @@
 
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from wfdm.audits.membership import SCORED
+from wfdm.audits.membership import FLOOR, LOSS, SCORED
 from wfdm.data.shards import each_once
 from wfdm.latents.cache import Latents
 from wfdm.latents.standard import Standard
 from wfdm.models.denoisers import folder
 from wfdm.seeds import generator_for, seed_for, torch_generator
 from wfdm.training.conditioned import Conditioned
-from wfdm.training.noising import Noising
+from wfdm.training.noising import Answer, Noising
 
 
 def drawn(scans: pd.DataFrame, most: int, seed: int, name: str) -> pd.DataFrame:
@@ -63,17 +65,25 @@ def losses(
     places = {scan_id: place for place, scan_id in enumerate(conditioned.scan_ids)}
 
     @torch.inference_mode()
-    def loss(scan_id: str) -> float:
+    def both(scan_id: str) -> list[float]:
         place = places[scan_id]
         told = conditioned.conditions[[place]].to(device)
         z = conditioned.item(place)["z"][None].to(device)
         x0 = standard.seen(z, told.modality)
-        answer = partial(model, conditions=told)
-        found = [
-            noising.loss(answer, x0, x0.new_tensor([(time + 0.5) / times]), noise[None])
-            for time, noise in enumerate(noises)
+        answers: list[Answer] = [partial(model, conditions=told), _nothing]
+        return [
+            fmean(
+                float(noising.loss(answer, x0, x0.new_tensor([(time + 0.5) / times]), noise[None]))
+                for time, noise in enumerate(noises)
+            )
+            for answer in answers
         ]
-        return float(torch.stack(found).double().mean())
 
-    done = dict(each_once(places, loss, out, identity, "losses"))
-    return scans.assign(loss=[done[scan_id] for scan_id in scans["scan_id"]])[[*SCORED]]
+    done = dict(each_once(places, both, out, identity, "losses"))
+    found = np.array([done[scan_id] for scan_id in scans["scan_id"]]).reshape(-1, 2)
+    return scans.assign(**{LOSS: found[:, 0], FLOOR: found[:, 1]})[[*SCORED]]
+
+
+def _nothing(noisy: Tensor, t: Tensor) -> Tensor:
+    """Answer as a network that knows nothing."""
+    return torch.zeros_like(noisy)

@@ -8,6 +8,9 @@ its loss is small; its AUC is
 
 within each modality, averaged by the number of pairs: 0.5 tells nothing, 1 all. Modalities differ
 in their loss, and comparing across them would measure how often each was trained on.
+
+The floor is the AUC of a network that answers nothing. Mean and deviation of the latents come from
+the training scans, which are therefore nearer to 0 than others, whatever was learned.
 """
 
 from collections.abc import Mapping
@@ -17,18 +20,20 @@ import pandas as pd
 
 from wfdm.evaluation.resampling import counts_of, interval
 
-SCORED = ("scan_id", "person", "modality", "split", "loss")
+LOSS, FLOOR = "loss", "floor"
+SCORED = ("scan_id", "person", "modality", "split", LOSS, FLOOR)
 """columns of the table of losses: a row for each scan"""
 
 
-def within(training: pd.DataFrame, unseen: pd.DataFrame) -> float:
+def within(training: pd.DataFrame, unseen: pd.DataFrame, by: str = LOSS) -> float:
     """Return the AUC; NaN where there is no pair of one modality.
 
     Args:
         training: SCORED of training scans.
         unseen: SCORED of scans that were not trained on.
+        by: LOSS, or FLOOR.
     """
-    wins, pairs = _compared(training, unseen)
+    wins, pairs = _compared(training, unseen, by)
     return float(wins.sum() / pairs.sum()) if pairs.any() else np.nan
 
 
@@ -44,7 +49,7 @@ def with_interval(
         seed: the study's.
         name: of the denoiser.
     """
-    wins, pairs = _compared(training, unseen)
+    wins, pairs = _compared(training, unseen, LOSS)
     sides = (("training", training), ("unseen", unseen))
     mine, theirs = (_weights(part, resamples, seed, name, side) for side, part in sides)
     with np.errstate(invalid="ignore"):  # a resample may hold no pair of one modality
@@ -52,12 +57,14 @@ def with_interval(
     return (within(training, unseen), *interval(draws[np.isfinite(draws)]))
 
 
-def _compared(training: pd.DataFrame, unseen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _compared(
+    training: pd.DataFrame, unseen: pd.DataFrame, by: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return of each pair whether the training scan's loss is smaller, and whether it counts.
 
     Both are float64 (n, m), a tie is half, and pairs of two modalities are 0.
     """
-    first, second = (part["loss"].to_numpy()[:, None] for part in (training, unseen))
+    first, second = (part[by].to_numpy()[:, None] for part in (training, unseen))
     kinds = [part["modality"].to_numpy()[:, None] for part in (training, unseen)]
     pairs = (kinds[0] == kinds[1].T).astype(np.float64)
     return pairs * ((first < second.T) + (first == second.T) / 2), pairs
@@ -80,13 +87,20 @@ def by_copies(
         unseen: SCORED of scans that were not trained on.
 
     Returns:
-        copies, n, AUC, found: scans whose loss is below that of every unseen one of their modality.
+        copies, n, AUC, AUC floor, found: scans whose loss is below that of every unseen one of
+        their modality.
     """
     least = unseen.groupby("modality")["loss"].min()
     below = scores["loss"] < scores["modality"].map(least)
     table = scores.assign(copies=scores["scan_id"].map(copies).fillna(0).astype(int), below=below)
     rows = [
-        {"copies": count, "n": len(own), "AUC": within(own, unseen), "found": own["below"].sum()}
+        {
+            "copies": count,
+            "n": len(own),
+            "AUC": within(own, unseen),
+            "AUC floor": within(own, unseen, FLOOR),
+            "found": own["below"].sum(),
+        }
         for count, own in table.groupby("copies")
     ]
     return pd.DataFrame(rows)

@@ -16,7 +16,7 @@ class MembershipSettings(Section):
         16, description="our choice: times, evenly spread, each with a noise that all scans share"
     )
     scans: Positive = Field(
-        2048, description="our choice: at most so many training scans, and as many others, by seed"
+        2048, description="our choice: at most so many training scans and test scans, by seed"
     )
 
 

@@ -1,7 +1,7 @@
-"""Tell training scans from others by the denoiser's loss on each: membership inference.
+"""Tell training scans from test scans by the denoiser's loss on each: membership inference.
 
-The others are the scans of validation and test, on which no weight was trained. Every scan has the
-same times and noises.
+Every scan has the same times and noises. Validation scans are left out: a training keeps the
+weights that are the best on them.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def run(
     import pandas as pd
 
     from wfdm.audits.losses import drawn, losses
-    from wfdm.audits.membership import with_interval
+    from wfdm.audits.membership import FLOOR, with_interval, within
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, with_split, write_csv
 
@@ -40,9 +40,9 @@ def run(
         where = device(threads)
         table = with_split(read_scans(scans).drop(columns="person"), read_splits(splits))
         table = table[table["scan_id"].isin(read_table(index)["scan_id"])]
-        trained = table["split"] == "train"
         seed, name, most = settings.seed, settings.denoiser, settings.membership.scans
-        sides = [drawn(part, most, seed, name) for part in (table[trained], table[~trained])]
+        parts = (table[table["split"] == split] for split in ("train", "test"))
+        sides = [drawn(part, most, seed, name) for part in parts]
         both = pd.concat(sides, ignore_index=True)
         times, identity = settings.membership.times, record.identity
         scored = losses(model.parent, latents.parent, both, times, seed, out, identity, where)
@@ -50,6 +50,7 @@ def run(
         mine, others = scored[training], scored[~training]
         ends = with_interval(mine, others, settings.resamples, seed, name)
         found = dict(zip(("AUC", "AUC low", "AUC high"), ends, strict=True))
+        found["AUC floor"] = within(mine, others, FLOOR)
         counts = {"n_training": len(mine), "n_unseen": len(others)}
         write_csv(scored, out)
         write_csv(pd.DataFrame([found | counts]), summary)

@@ -43,5 +43,5 @@ def run(
         mine = scores["split"] == "train"
         told = by_copies(scores[mine], copies, scores[~mine]).assign(space="loss")
         searched = found(read_neighbours(asked), copies, settings.copy_below)
-        columns = ["space", "copies", "n", "found", "relative", "AUC"]
+        columns = ["space", "copies", "n", "found", "relative", "AUC", "AUC floor"]
         write_csv(pd.concat([searched, told])[columns], out)

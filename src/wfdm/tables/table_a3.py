@@ -25,13 +25,14 @@ FORMATS = {"by_chance": ".2f", "p": ".4g", "distance": ".4g", "distance_test": "
 FORMATS |= {"relative": ".3f"}
 PAIR = {"sample": "Sample", "training": "Training scan"}
 LOSS = "loss"
-AUC = {"AUC": ".3f", "AUC low": ".3f", "AUC high": ".3f"}
+AUC = {"AUC": ".3f", "AUC low": ".3f", "AUC high": ".3f", "AUC floor": ".3f"}
 SCORES = (*AUC, "n_training", "n_unseen")
-PLANTED = ("space", "copies", "n", "found", "relative", "AUC")
+PLANTED = ("space", "copies", "n", "found", "relative", "AUC", "AUC floor")
 NOTE = (
     "a copy is a sample whose nearest training scan is nearer than {copy:g} of the distance to the "
     "nearest of another person; p is that of the count, were samples and test scans exchangeable; "
-    "AUC: a training scan's loss below an unseen scan's, with a 95 % interval over people"
+    "AUC: a training scan's loss below an unseen scan's, with a 95 % interval over people; "
+    "AUC floor: of a network that answers nothing"
 )
 
 
@@ -72,7 +73,7 @@ def _distances(name: str, row: Mapping) -> dict[str, str]:
 
 
 def _loss(name: str, score: Mapping) -> dict[str, str]:
-    apart = score["AUC low"] > 0.5
+    apart = score["AUC low"] > max(0.5, score["AUC floor"])
     return {
         "System": name,
         "Modality": EVERY,
@@ -101,5 +102,5 @@ def planted_table(searches: Mapping[str, Path | str], labels: Mapping[str, str])
             cells["Copies"] = str(row["copies"]) if row["copies"] else "not planted"
             cells |= {"n": str(row["n"]), "Found": str(row["found"])}
             cells["Median relative distance"] = number(row["relative"], ".3f")
-            rows.append(cells | {"AUC": number(row["AUC"], ".3f")})
+            rows.append(cells | {name: number(row[name], ".3f") for name in ("AUC", "AUC floor")})
     return pd.DataFrame(rows)
