@@ -38,6 +38,7 @@ include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/completion.smk"
 include: "workflow/rules/audits.smk"
+include: "workflow/rules/audit_tables.smk"
 include: "workflow/rules/report.smk"
 
 

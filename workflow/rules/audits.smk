@@ -32,37 +32,11 @@ localrules:
     memorisation_floor,
     planted,
     samples_training,
-    tableA3,
-    table_planted,
 
 
 wildcard_constraints:
     audited="|".join([*MODELLED, *(rf"{name}\.training" for name in [*ASKED, *KNOWN])])
     or "none",
-
-
-def audit_labels():
-    """Return what the rows of table A3 are called."""
-    called = {name: label_of("generators", name) for name in MODELLED}
-    for name in ASKED:
-        called[f"{name}.training"] = (
-            f"{label_of('generators', name)}, asked for training scans"
-        )
-    called |= {
-        f"{name}.training": "Training scans through the compressor (ceiling)"
-        for name in KNOWN
-    }
-    called["validation"] = "Validation scans (floor)"
-    return option("label", [f"{name}={called[name]}" for name in AUDITS])
-
-
-def audited_latents(path):
-    """Return a file of the latents that the audit compares in."""
-    return (
-        results(f"latents/{study.memorisation.compressor}/{path}")
-        if study.memorisation
-        else []
-    )
 
 
 use rule sample as sample_training with:
@@ -308,91 +282,3 @@ rule planted:
         "wfdm planted --settings {params.settings:q} --asked {input.asked:q} "
         "--losses {input.losses:q} --latents {input.latents:q} --splits {input.splits:q} "
         "--out {output.rows:q} 2>&1 | tee {log:q}"
-
-
-rule tableA3:
-    input:
-        rows=AUDITS.values(),
-        membership=MEMBERSHIPS.values(),
-    output:
-        table=results("tables/tableA3.csv"),
-        others=multiext(results("tables/tableA3"), ".md", ".tex"),
-    log:
-        results("logs/tableA3.log"),
-    benchmark:
-        results("logs/tableA3.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        settings=lambda _: settings_of("table_a3"),
-        rows=lambda _: option(
-            "row", [f"{name}={path}" for name, path in AUDITS.items()]
-        ),
-        membership=lambda _: option(
-            "membership", [f"{name}={path}" for name, path in MEMBERSHIPS.items()]
-        ),
-        labels=lambda _: audit_labels(),
-        code=lambda _: code_of("table_a3"),
-    message:
-        "Table A3: samples beside their nearest training scans"
-    shell:
-        "wfdm table-a3 --settings {params.settings:q} {params.rows} {params.membership} "
-        "{params.labels} --out {output.table:q} 2>&1 | tee {log:q}"
-
-
-rule table_planted:
-    input:
-        rows=PLANTS.values(),
-    output:
-        table=results("tables/planted.csv"),
-        others=multiext(results("tables/planted"), ".md", ".tex"),
-    log:
-        results("logs/table_planted.log"),
-    benchmark:
-        results("logs/table_planted.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        rows=rows("generators", PLANTS),
-        code=lambda _: code_of("table_planted"),
-    message:
-        "Planted duplicates that were found"
-    shell:
-        "wfdm table-planted {params.rows} --out {output.table:q} 2>&1 | tee {log:q}"
-
-
-rule figureA3:
-    input:
-        neighbours=expand(results("evaluation/neighbours/{name}.csv"), name=MODELLED),
-        samples=expand(results("samples/{name}/samples.tsv"), name=MODELLED),
-        volumes=results("preprocessed/volumes.tsv"),
-    output:
-        pdf=results("figures/figureA3.pdf"),
-        png=results("figures/figureA3.png"),
-    log:
-        results("logs/figureA3.log"),
-    benchmark:
-        results("logs/figureA3.benchmark.tsv")
-    threads: 1
-    resources:
-        mem_mb=more(8000),
-        runtime=more(30),
-    params:
-        settings=lambda _: settings_of("figure_a3"),
-        columns=lambda _, input: columns(
-            "generators", dict(zip(MODELLED, input.neighbours))
-        ),
-        samples=lambda _, input: option(
-            "samples",
-            [f"{name}={path}" for name, path in zip(MODELLED, input.samples)],
-        ),
-        code=lambda _: code_of("figure_a3"),
-    message:
-        "Figure A3: samples beside the training scans that they are nearest to"
-    shell:
-        "wfdm figure-a3 --settings {params.settings:q} {params.columns} {params.samples} "
-        "--volumes {input.volumes:q} --out {output.pdf:q} 2>&1 | tee {log:q}"
