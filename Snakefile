@@ -38,6 +38,8 @@ include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/completion.smk"
 include: "workflow/rules/controllability.smk"
+include: "workflow/rules/audits.smk"
+include: "workflow/rules/audit_tables.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -65,6 +67,8 @@ rule tables:
         [results("tables/draws.csv")] if DRAWS else [],
         [results("tables/tableA1.csv")] if study.completions else [],
         [results("tables/tableA2.csv")] if study.controllability else [],
+        [results("tables/tableA3.csv")] if study.memorisation else [],
+        [results("tables/planted.csv")] if PLANTS else [],
 
 
 rule figures:
@@ -74,6 +78,9 @@ rule figures:
         if study.completions
         else [],
         FIGURES_A2.values(),
+        multiext(results("figures/figureA3"), ".pdf", ".png")
+        if study.memorisation
+        else [],
 
 
 rule all:

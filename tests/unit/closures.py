@@ -25,6 +25,7 @@ def used() -> dict[str, list[str]]:
         "reconstruction": architecture,
         "train-denoiser": trained,
         "train-completion": trained,
+        "membership": trained,
         "complete-cohort": [*trained, *architecture],
         "sample-test": [generator.implementation, *trained, *architecture],
         "controlled": [generator.implementation, *trained, *architecture],

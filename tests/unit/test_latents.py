@@ -160,7 +160,7 @@ def test_what_a_killed_run_encoded_is_kept(tmp_path: Path, monkeypatch) -> None:
     scans = cohort().head(4)
     volumes, compressor = write_volumes(tmp_path, scans), haar_compressor(tmp_path / "c")
     encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "whole", "identity")
-    read, seen = encode.load_standardised, []
+    read, seen = encode.load_scan, []
 
     def dies(path, settings):
         seen.append(path)
@@ -168,7 +168,7 @@ def test_what_a_killed_run_encoded_is_kept(tmp_path: Path, monkeypatch) -> None:
             raise KeyboardInterrupt
         return read(path, settings)
 
-    monkeypatch.setattr(encode, "load_standardised", dies)
+    monkeypatch.setattr(encode, "load_scan", dies)
     with pytest.raises(KeyboardInterrupt):
         encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "cut", "identity")
     encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "cut", "identity")
@@ -182,7 +182,7 @@ def test_what_a_killed_run_encoded_is_kept(tmp_path: Path, monkeypatch) -> None:
 def test_what_other_settings_encoded_is_not_kept(tmp_path: Path, monkeypatch) -> None:
     scans = cohort().head(2)
     volumes, compressor = write_volumes(tmp_path, scans), haar_compressor(tmp_path / "c")
-    read, seen = encode.load_standardised, []
+    read, seen = encode.load_scan, []
 
     def counted(path, settings):
         seen.append(path)
@@ -190,7 +190,7 @@ def test_what_other_settings_encoded_is_not_kept(tmp_path: Path, monkeypatch) ->
             raise KeyboardInterrupt
         return read(path, settings)
 
-    monkeypatch.setattr(encode, "load_standardised", counted)
+    monkeypatch.setattr(encode, "load_scan", counted)
     with pytest.raises(KeyboardInterrupt):
         encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "z", "one")
     encode_shard(compressor, volumes, 0, 1, VOLUME, tmp_path / "z", "other")

@@ -81,6 +81,7 @@ ONLY_READ = {
     "checks of the configuration": (f"{SRC}/config/checks.py", "SMALLEST = 48", "SMALLEST = 47"),
     "curves of the training": (f"{SRC}/training/board.py", "", UNUSED),
     "a new module": (f"{SRC}/processes/heun.py", "", HEUN),
+    "an audit that no row has": (f"{SRC}/audits/memorisation.py", "", UNUSED),
     "a generator of no row": (f"{SRC}/generators/folder.py", "", UNUSED),
     "an architecture of no row": (f"{SRC}/models/compressors/monai_vae.py", "", UNUSED),
     "a published system of no row": (f"{SRC}/baselines/hagan.py", "", UNUSED),
@@ -268,6 +269,14 @@ SETTINGS = {  # these are told
             **{"train_completion": 1, "train_plain_unet": 1, "complete_tests": 2},
             **{"completed_tests": 1, "completion_metrics": 2, "join_completion": 1},
             **{"tableA1": 1, "figureA1": 1},
+        },
+    ),
+    "the audit of memorisation": (
+        {"memorisation": {"compressor": "wf-sa-vae"}},
+        {
+            **{"encode_samples": 2, "features": 2, "neighbours": 1, "neighbours_real": 1},
+            **{"memorisation": 1, "memorisation_floor": 1, "membership": 1, **TABLE_B},
+            **{"tableA3": 1, "figureA3": 1},
         },
     ),
     "how often a time is taken": ({"timing": {"repeats": 3}}, TIMED),

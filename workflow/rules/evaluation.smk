@@ -2,12 +2,16 @@
 # from them per modality.
 
 
+# The real scans whose features are taken: of the test split, and what training sees of the others.
+REAL = {"real": [], "real.training": [option("split", ["train", "validation"])]}
+
+
 localrules:
     join,
 
 
 wildcard_constraints:
-    cohort="|".join(["real", *study.generators]),
+    cohort=rf"({'|'.join(['real', *study.generators])})(\.training)?",
     rows="|".join(["mean_volume", *study.compressors]),
 
 
@@ -127,11 +131,11 @@ rule features:
     input:
         volumes=lambda wildcards: results(
             "preprocessed/volumes.tsv"
-            if wildcards.cohort == "real"
+            if wildcards.cohort in REAL
             else f"samples/{wildcards.cohort}/samples.tsv"
         ),
         splits=lambda wildcards: [results("data/splits.tsv")][
-            : wildcards.cohort == "real"
+            : wildcards.cohort in REAL
         ],
         means=results("evaluation/mean_volumes.safetensors"),
         weights=assets(study.evaluation.features.assets),
@@ -148,7 +152,9 @@ rule features:
         gpu=1,
     params:
         settings=settings_of("features"),
-        splits=lambda _, input: option("splits", input.splits),
+        splits=lambda wildcards, input: " ".join(
+            [option("splits", input.splits), *REAL.get(wildcards.cohort, [])]
+        ),
         weights=lambda _, input: option("weights", input.weights),
         shards=study.shards,
         code=code_of("features"),

@@ -108,6 +108,7 @@ rule sample:
         settings=lambda wildcards: settings_of(
             "sample_test", generator=wildcards.generator
         ),
+        training="",
         shards=study.shards,
         code=lambda wildcards: code_of_made("sample_test", wildcards),
     message:
@@ -116,8 +117,8 @@ rule sample:
         "WFDM_GPUS={resources.gpu} wfdm sample-test --settings {params.settings:q} "
         "--source {input.source:q} "
         "--scans {input.scans:q} --splits {input.splits:q} --volumes {input.volumes:q} "
-        "--shard {wildcards.shard} --shards {params.shards} --threads {threads} "
-        "--out {output.samples:q} 2>&1 | tee {log:q}"
+        "--shard {wildcards.shard} --shards {params.shards} {params.training} "
+        "--threads {threads} --out {output.samples:q} 2>&1 | tee {log:q}"
 
 
 rule samples:

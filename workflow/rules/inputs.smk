@@ -223,6 +223,41 @@ def labels(section, names):
     return option("label", [f"{name}={rows[name].label or name}" for name in names])
 
 
+def audits_of(names):
+    """Return the audits of memorisation of some generators, where the study has them."""
+    return [AUDITS[name] for name in names if name in AUDITS]
+
+
+def with_audits(note, names):
+    """Return a table's note as options, and what its rows' audits of memorisation are."""
+    told = [f"{name}={AUDITS[name]}" for name in names if name in AUDITS]
+    return " ".join([note, *([option("memorisation", told)] if told else [])])
+
+
+def audit_labels():
+    """Return what the rows of table A3 are called."""
+    called = {name: label_of("generators", name) for name in MODELLED}
+    for name in ASKED:
+        called[f"{name}.training"] = (
+            f"{label_of('generators', name)}, asked for training scans"
+        )
+    called |= {
+        f"{name}.training": "Training scans through the compressor (ceiling)"
+        for name in KNOWN
+    }
+    called["validation"] = "Validation scans (floor)"
+    return option("label", [f"{name}={called[name]}" for name in AUDITS])
+
+
+def audited_latents(path):
+    """Return a file of the latents that the audit compares in."""
+    return (
+        results(f"latents/{study.memorisation.compressor}/{path}")
+        if study.memorisation
+        else []
+    )
+
+
 def rows(section, files):
     """Return the options of a table's rows: which file, and what the row is called."""
     given = option("row", [f"{name}={path}" for name, path in files.items()])

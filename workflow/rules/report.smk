@@ -26,6 +26,15 @@ DATA = {
         f"Control by metadata of {name}, drawn": path
         for name, path in FIGURES_A2.items()
     },
+    **(
+        {
+            "Memorisation": results("tables/tableA3.csv"),
+            "Samples and training scans, drawn": results("figures/figureA3.png"),
+        }
+        if study.memorisation
+        else {}
+    ),
+    **({"Planted duplicates": results("tables/planted.csv")} if PLANTS else {}),
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),
     "People in two splits": results("data/leaks.tsv"),

@@ -180,6 +180,7 @@ use rule table3 as table8to11 with:
 rule table4:
     input:
         rows=SYNTHESES.values(),
+        audits=lambda _: audits_of(SYNTHESES),
         published="config/published/table4.csv",
     output:
         table=results("tables/table4.csv"),
@@ -195,7 +196,7 @@ rule table4:
     params:
         rows=rows("generators", SYNTHESES),
         only="",
-        note=lambda _: option("note", [note_of("table4")]),
+        note=lambda _: with_audits(option("note", [note_of("table4")]), SYNTHESES),
         code=lambda _: code_of("table4"),
     message:
         "Table 4: realism and diversity by generator"
@@ -207,6 +208,7 @@ rule table4:
 use rule table4 as table12to15 with:
     input:
         rows=SYNTHESES.values(),
+        audits=lambda _: audits_of(SYNTHESES),
         published="config/published/table{number}.csv",
     output:
         table=results("tables/table{number}.csv"),
@@ -221,7 +223,7 @@ use rule table4 as table12to15 with:
         rows=rows("generators", SYNTHESES),
         only=lambda wildcards: f"--modality {SYNTHESISED[wildcards.number]}",
         modality=lambda wildcards: SYNTHESISED[wildcards.number],
-        note=lambda _: option("note", [note_of("table4")]),
+        note=lambda _: with_audits(option("note", [note_of("table4")]), SYNTHESES),
         code=lambda _: code_of("table4"),
     message:
         "Table {wildcards.number}: realism and diversity of {params.modality} by generator"

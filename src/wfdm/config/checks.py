@@ -24,7 +24,17 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
     first = (_spelling, _names, _labels, _volumes)
-    checks = (*first, _crops, _latents, _cubes, _samplers, _completions, _controlled, _intensities)
+    checks = (
+        *first,
+        _crops,
+        _latents,
+        _cubes,
+        _samplers,
+        _completions,
+        _controlled,
+        _memorisation,
+        _intensities,
+    )
     return next((found for check in checks for found in check(study)), None)
 
 
@@ -175,6 +185,12 @@ def _completions(study: Study) -> Iterator[str]:
 def _controlled(study: Study) -> Iterator[str]:
     for name in study.controllability:
         yield from _diffusion(study, name, f"controllability.{name}")
+
+
+def _memorisation(study: Study) -> Iterator[str]:
+    if study.memorisation is not None:
+        where = "memorisation.compressor"
+        yield from _known(study.compressors, study.memorisation.compressor, where)
 
 
 def _intensities(study: Study) -> Iterator[str]:

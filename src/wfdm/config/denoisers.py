@@ -134,6 +134,13 @@ class DenoiserTraining(AveragedTraining):
         "modality stays), which guidance needs; paper: 0, off",
     )
     start_from: StartFrom = None
+    copies: dict[Positive, Positive] = Field(
+        {},
+        exclude_if=lambda copies: not copies,  # of a study without them nothing trains anew
+        description="duplicates planted for the audit of memorisation to find: scans by copies; "
+        "{8: 3, 4: 2} has three training scans stand there 8 times and two 4 times, drawn by the "
+        "seed (docs/memorisation.md); paper: none",
+    )
 
 
 class DenoiserSettings(Section):

@@ -46,6 +46,7 @@ from wfdm.config.generators import (
     SchedulerSettings,
 )
 from wfdm.config.latent_baselines import LdmSettings, MaisiBrainSettings
+from wfdm.config.memorisation import MemorisationSettings
 from wfdm.config.preprocess import PreprocessSettings, QualitySettings
 from wfdm.config.volumes import VolumeSettings
 
@@ -216,6 +217,11 @@ class Study(Section):
         {},
         description="generators whose control by metadata is measured, the paper's future work "
         "(5.2), by name; none, unless a file adds one (docs/controllability.md)",
+    )
+    memorisation: MemorisationSettings | None = Field(
+        None,
+        description="the audit of memorisation, table A3; null: none, unless a file asks for it "
+        "(docs/memorisation.md)",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     timing: TimingSettings = TimingSettings()

@@ -12,8 +12,8 @@ import torch
 from wfdm.atomic import atomic_path, named
 from wfdm.config.volumes import VolumeSettings
 from wfdm.data.shards import each_once, forget, in_shard, shard_path
-from wfdm.data.table import write_table
-from wfdm.data.volumes import load_standardised
+from wfdm.data.table import rows_of, write_table
+from wfdm.data.volumes import load_scan
 from wfdm.errors import UserError
 from wfdm.models.compressors.base import Compressor
 from wfdm.models.compressors.registry import load
@@ -35,7 +35,7 @@ def encode_shard(
 
     Args:
         compressor: folder of the trained compressor.
-        volumes: all preprocessed volumes: scan_id, path.
+        volumes: all preprocessed volumes: scan_id, path; of samples also range (`load_scan`).
         shard: which part, from 0.
         shards: number of parts.
         settings: the volume that the compressor sees.
@@ -47,8 +47,8 @@ def encode_shard(
         UserError: unreadable volume, or latents outside half precision.
     """
     model = load(compressor).to(device)
-    paths = dict(zip(volumes["scan_id"], volumes["path"], strict=True))
-    scan_ids = in_shard(paths, shard, shards)
+    scans = {row["scan_id"]: row for row in rows_of(volumes)}
+    scan_ids = in_shard(scans, shard, shards)
     rows = {scan_id: row for row, scan_id in enumerate(scan_ids)}
     made = shard_path(out, shard, shards, ".npy")
     partial = made.with_name(f".partial-{made.name}")
@@ -56,7 +56,7 @@ def encode_shard(
         forget(made)
 
     def work(scan_id: str) -> None:
-        volume = torch.from_numpy(load_standardised(paths[scan_id], settings))
+        volume = torch.from_numpy(load_scan(scans[scan_id], settings))
         latent = _posterior(model, volume[None].to(device), scan_id)
         start = _start(partial, (len(rows), *latent.shape))
         # Not through a map: there a full disk would crash the process, here it is an error.

@@ -14,7 +14,7 @@ from wfdm.stages.inputs import pairs
 Settings = reads(
     *("seed", "sources", "people", "metadata", "split", "preprocess", "quality", "volume"),
     *("compressor_training", "compressors", "denoisers", "gans", "generators", "schedulers"),
-    *("completions", "controllability", "evaluation", "timing", "figures"),
+    *("completions", "controllability", "memorisation", "evaluation", "timing", "figures"),
 )
 
 

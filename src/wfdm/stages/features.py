@@ -7,7 +7,7 @@ from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Out, Shard, Shards, Threads, Volumes
 from wfdm.stages.inputs import device, verified
-from wfdm.stages.selection import of_shard, test_volumes
+from wfdm.stages.selection import of_shard, of_splits
 
 Settings = reads("volume", "network=evaluation.features", "evaluation.intensity")
 
@@ -22,8 +22,9 @@ def run(
     shards: Shards,
     out: Out,
     threads: Threads = 1,
-    splits: Annotated[Path | None, "Split table: only the test scans; none: every volume."] = None,
+    splits: Annotated[Path | None, "Split table: only the scans of a split; none: all."] = None,
     weights: Annotated[Path | None, "Weights of the feature network."] = None,
+    split: Annotated[list[str] | None, "Split whose scans count, by default test."] = None,
 ) -> None:
     """Write the features (safetensors)."""
     from wfdm.data.table import read_table
@@ -34,7 +35,7 @@ def run(
     with recorded("features", out, settings, inputs) as record:
         where = device(threads)
         if splits:
-            table = test_volumes(volumes, splits, shard, shards)
+            table = of_splits(volumes, splits, split or ["test"], shard, shards)
         else:
             table = of_shard(read_table(volumes), shard, shards)
         extract(

@@ -72,6 +72,21 @@ def draws(study: Study) -> dict[str, list[str]]:
     return {names[0]: names for names in families.values() if len(names) > 1}
 
 
+def known_copies(study: Study) -> list[str]:
+    """Return the generator that puts scans through the compressor of the audit of memorisation.
+
+    Training scans through it are known copies. None where the study has no such generator.
+    """
+    assert study.memorisation is not None
+    compressor = study.memorisation.compressor
+    found = [
+        name
+        for name, row in study.generators.items()
+        if row.kind == "reconstruction" and row.compressor == compressor
+    ]
+    return found[:1]
+
+
 def _models(study: Study) -> list[str]:
     from wfdm.config.generators import MODELS
 

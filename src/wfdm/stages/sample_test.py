@@ -48,6 +48,11 @@ def run(
         "model.safetensors; of the mean the mean volumes; of real scans the table of volumes; of "
         "a published system its weights.",
     ] = None,
+    training: Annotated[
+        int | None,
+        "Ask for so many training scans of each modality, not for the test scans; 0: as many as "
+        "there are of these.",
+    ] = None,
 ) -> None:
     """Write the shard's volumes, and a table of them."""
     import pandas as pd
@@ -78,7 +83,8 @@ def run(
             told = kind in WORDS or published
             grid = (settings.volume, settings.spacing) if told else ()
             generator = module.of_row(settings.generator, settings.made, source, *grid)
-            wanted = _requests(settings, generator, out.parent, scans, splits, volumes)
+            asked = (scans, splits, volumes, training)
+            wanted = _requests(settings, generator, out.parent, *asked)
             mine = _of_shard(wanted, shard, shards)
             files = {path: _file(kind, out, path, each) for path, each in mine.items()}
             requests = {files[path]: each for path, each in mine.items()}
@@ -142,15 +148,21 @@ def _implementations(settings: Any, source: Path) -> list[str]:
 
 
 def _requests(
-    settings: Any, generator: Any, out: Path, scans: Path, splits: Path, volumes: Path
+    settings: Any,
+    generator: Any,
+    out: Path,
+    scans: Path,
+    splits: Path,
+    volumes: Path,
+    training: int | None,
 ) -> dict[Path, Request]:
-    """Return the path of every request: one per test scan, or what a folder holds."""
+    """Return the path of every request: one per scan that is asked for, or what a folder holds."""
     from wfdm.data.metadata import load_schema
     from wfdm.data.paths import SPACE, key_of, volume_name
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_scans, read_table, rows_of, with_split
     from wfdm.generators.protocol import Request
-    from wfdm.stages.selection import test_scans
+    from wfdm.stages.selection import test_scans, training_scans
 
     if settings.made.kind == "folder":
         return {_path_of_finished(out, each): each for each in generator.requests()}
@@ -160,7 +172,10 @@ def _requests(
     word = WORDS.get(settings.made.kind, "synthetic")
     joined = with_split(real, read_splits(splits))
     found = {}
-    for row in rows_of(test_scans(joined, splits)):
+    asked = test_scans(joined, splits)
+    if training is not None:
+        asked = training_scans(joined, asked, training, settings.seed, settings.generator)
+    for row in rows_of(asked):
         if row["modality"] in generator.modalities:
             where, prefix = key_of(row)
             path = out / where / volume_name(prefix, row["modality"], SPACE, word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,20 @@ def test_volumes(volumes: Path, splits: Path, shard: int, shards: int) -> pd.Dat
     return of_shard(test_scans(split_volumes(volumes, splits), splits), shard, shards)
 
 
+def of_splits(
+    volumes: Path, splits: Path, names: list[str], shard: int, shards: int
+) -> pd.DataFrame:
+    """Return the scans of one shard that are in one of the splits.
+
+    Raises:
+        UserError: the study has no test scan at all, and test is asked for.
+    """
+    if names == ["test"]:
+        return test_volumes(volumes, splits, shard, shards)
+    table = split_volumes(volumes, splits)
+    return of_shard(table[table["split"].isin(names)], shard, shards)
+
+
 def test_scans(table: pd.DataFrame, splits: Path) -> pd.DataFrame:
     """Return the rows of a table that are of the test split.
 
@@ -52,3 +67,26 @@ def test_scans(table: pd.DataFrame, splits: Path) -> pd.DataFrame:
             f"{splits}: there is no test scan; add people, or change the split's shares"
         )
     return test
+
+
+def training_scans(
+    table: pd.DataFrame, test: pd.DataFrame, most: int, seed: int, name: str
+) -> pd.DataFrame:
+    """Return training scans of each modality, drawn by the seed.
+
+    Args:
+        table: of all scans, with column split.
+        test: the test scans.
+        most: how many of each modality; 0: as many as there are test scans.
+        seed: the study's.
+        name: of the generator.
+    """
+    from wfdm.generators.references import draw_real
+
+    training = table[table["split"] == "train"]
+    wanted = Counter(test["modality"])
+    if most:
+        wanted = Counter(
+            {modality: min(most, n) for modality, n in Counter(training["modality"]).items()}
+        )
+    return draw_real(training, wanted, seed, name)

@@ -17,13 +17,17 @@ def run(
     label: Label = None,
     note: Note = "",
     modality: Annotated[str | None, "Only its scans: tables 12 to 15 instead of 4."] = None,
+    memorisation: Annotated[list[str] | None, "NAME=FILE; the audit of a row's samples."] = None,
 ) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
+    from wfdm.tables.memorised import lines
     from wfdm.tables.table4 import table4
     from wfdm.tables.written import write_table
 
-    rows = paths(row)
+    rows, audits = paths(row), paths(memorisation or [])
     names = labels(label, rows)
-    with recorded("table4", out, None, [*rows.values(), published]) as record:
+    with recorded("table4", out, None, [*rows.values(), *audits.values(), published]) as record:
         record.settings = {"labels": names, "note": note, "modality": modality}
-        record.outputs = write_table(table4(rows, published, note, modality, names), out)
+        record.outputs = write_table(
+            table4(rows, published, note, modality, names, lines(audits, modality)), out
+        )

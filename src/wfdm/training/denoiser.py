@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wfdm.config.denoisers import DenoiserTraining, LatentKind, NetworkSettings, ProcessSettings
 from wfdm.data.metadata import Statistics
+from wfdm.data.planting import planted, repeated
 from wfdm.data.table import MODALITIES
 from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
@@ -138,7 +139,8 @@ class StageB(Averaged):
         ordered = scans.sort_values("scan_id")
         fit, judge = (of_split(ordered, split) for split in ("train", "validation"))
         self.modalities = [name for name in MODALITIES if name in set(fit["modality"])]
-        drawn = Conditioned.of(cache, fit, statistics)
+        copies = planted(fit["scan_id"], training.copies, task.seed, task.name)
+        drawn = Conditioned.of(cache, repeated(fit, copies), statistics)
         self.data: Draws = BalancedDraws(drawn, training.balance, task.posterior)
         order = generator_for(task.seed, "validation", task.name).permutation(len(judge))
         chosen = judge.iloc[order[: training.validation_scans]]
