@@ -27,31 +27,32 @@ _MARGIN_MM = 6  # around the brain the match counts too: skull, but no neck
 _COARSE_MM = 6.0  # the search for a starting pose
 _CHECK_MM = 4.0  # ANTs' level, and the check of the result
 _ITERATIONS = 30
-# Similarity in and around the brain, measured on real scans (MS, tumours, slices of 3 to 5.5 mm)
-# against the atlas. At 6 mm: T1w 1.050-1.077, other contrasts 1.037-1.065, wrong poses at most
-# 1.036 and 1.040. At 4 mm: 1.027-1.062, of wrong poses upright ones at most 1.022, turned ones
-# 1.025; noise 1.01. Two scans of one session: 1.04-1.11.
-_CLEAR = 1.043  # at 6 mm: no other pose of the same start needs to be tried
 _CLIMBS = 8  # from that many of the poses of one start
 _REACH = np.array([40.0, 40, 40, 60, 60, 60])  # how far one climb may turn (degrees), shift (mm)
 _AGAINST_HEADER = 1.2  # a pose that contradicts the header must share this much more information
 
 
 class Bounds(NamedTuple):
-    """Similarities at 4 mm.
+    """What similarity tells.
 
     Attributes:
-        sure: from here on no other start needs to be tried.
-        aligned: what is accepted when all were.
+        clear: at 6 mm, from here on no other pose of the same start needs to be tried.
+        sure: at 4 mm, no other start needs to be tried.
+        aligned: at 4 mm, what is accepted when all were.
     """
 
+    clear: float
     sure: float
     aligned: float
 
 
-ON_ATLAS = Bounds(sure=1.030, aligned=1.024)
-# Scans of one head share more, in wrong poses too: with long necks those reached 1.033.
-OF_ONE_HEAD = Bounds(sure=1.040, aligned=1.036)
+# Similarity in and around the brain, measured on real scans (MS, tumours, slices of 3 to 5.5 mm)
+# against the atlas. At 6 mm: T1w 1.050-1.077, other contrasts 1.037-1.065, wrong poses at most
+# 1.036 and 1.040. At 4 mm: 1.027-1.062, of wrong poses upright ones at most 1.022, turned ones
+# 1.025; noise 1.01. Two scans of one session: 1.04-1.11.
+ON_ATLAS = Bounds(clear=1.043, sure=1.030, aligned=1.024)
+# Scans of one head share more, in wrong poses too: with long necks those reached 1.050 and 1.034.
+OF_ONE_HEAD = Bounds(clear=1.060, sure=1.040, aligned=1.036)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def rigid(
     )
     best = Rigid(np.eye(4), 1.0)
     for start, poses in (starts or STARTS).items():
-        found = search(coarse, poses(coarse))
+        found = search(coarse, poses(coarse), bounds.clear)
         matrix = _refine(rough, fine, region, found.matrix, seed)
         refined = Rigid(matrix, check(matrix), check.coverage(matrix), start)
         asked = 1.0 if start in UPRIGHT else _AGAINST_HEADER
@@ -144,7 +145,7 @@ def region_around(brain: np.ndarray) -> nib.Nifti1Image:
     return nib.Nifti1Image(around.astype(np.float32), affine)
 
 
-def search(similarity: Similarity, poses: list[np.ndarray]) -> Rigid:
+def search(similarity: Similarity, poses: list[np.ndarray], clear: float) -> Rigid:
     """Climb from the likeliest poses by Powell's method, until one match is clear."""
     centre = similarity.points[:3].mean(axis=1)
 
@@ -167,7 +168,7 @@ def search(similarity: Similarity, poses: list[np.ndarray]) -> Rigid:
         )
         found = Rigid(moved(pose, climb.x), -float(climb.fun))
         best = max(best, found, key=lambda result: result.similarity)
-        if best.similarity >= _CLEAR:
+        if best.similarity >= clear:
             break
     return best
 
