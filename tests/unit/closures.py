@@ -27,6 +27,7 @@ def used() -> dict[str, list[str]]:
         "train-completion": trained,
         "membership": trained,
         "complete-cohort": [*trained, *architecture],
+        "completion-metrics": architecture,
         "sample-test": [generator.implementation, *trained, *architecture],
         "controlled": [generator.implementation, *trained, *architecture],
         "figure2": architecture,

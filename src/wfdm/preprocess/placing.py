@@ -78,8 +78,8 @@ class Placing:
         finest, told = self.settings.registration_mm, f"{self.prefix}, {name}"
         if isinstance(self.brains, Extractor):
             bounds = ON_ATLAS if name == self.reference else OF_ONE_HEAD
-            return rigid(fixed, moving, region, finest, draw, told, starts, bounds)
-        return rigid_brains(fixed, moving, region, finest, draw, told, starts)
+            return rigid(fixed, moving, region, finest, draw, told, starts=starts, bounds=bounds)
+        return rigid_brains(fixed, moving, region, finest, draw, told, starts=starts)
 
     def at(self, mm: float, found: Rigid) -> np.ndarray:
         """Return the reference, registered so, on the SRI-24 grid of that voxel size."""
