@@ -25,6 +25,7 @@ def used() -> dict[str, list[str]]:
         "reconstruction": architecture,
         "train-denoiser": trained,
         "train-completion": trained,
+        "train-plain-unet": trained,
         "membership": trained,
         "complete-cohort": [*trained, *architecture],
         "completion-metrics": architecture,
