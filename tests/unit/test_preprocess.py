@@ -228,7 +228,7 @@ def test_an_extractor_says_what_is_missing_before_any_work(
 def test_an_implausible_mask_is_refused(atlas, tmp_path, monkeypatch):
     nothing = Extractor(lambda reference, session: None, lambda head: head > 1e9)
     monkeypatch.setattr("wfdm.preprocess.session.extractor_of", lambda *_: nothing)
-    monkeypatch.setattr("wfdm.preprocess.placing.rigid", lambda *_: Rigid(np.eye(4), 1.05))
+    monkeypatch.setattr("wfdm.preprocess.placing.rigid", lambda *_, **more: Rigid(np.eye(4), 1.05))
     settings = PreprocessSettings(spacing=3.0, registration_mm=3.0, extractor="deepbet")
     scans = {"T1w": atlas["sri24-head"]}
     with pytest.raises(SessionError, match="sub-001_ses-1: the brain mask has 0 mL"):
