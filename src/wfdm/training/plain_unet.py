@@ -101,7 +101,7 @@ class Regression(Averaged):
                 f"completions.{task.name}.unet.down: of {len(task.network.down)} levels the sides "
                 f"of the latents, {sides}, must be multiples of {levels}: give fewer"
             )
-        _, config = folder.load(denoiser)
+        config = folder.read_config(denoiser)
         self.standard = Standard.read(denoiser)
         self.cases = Cases.of(cache, scans, config, training, task.seed, task.name)
         self.data = self.cases.data
@@ -117,7 +117,7 @@ class Regression(Averaged):
         """Update the network on one batch, then its average; nothing else is drawn."""
         self.standard = self.standard.to(batch["z"].device)
         with run.fabric.autocast():
-            loss = self._loss(run.modules["model"], batch)
+            loss = self._loss(self._answer(run.modules["model"], batch), batch)
         self.update(run, loss)
         return {"loss": loss.detach()}
 
@@ -136,12 +136,12 @@ class Regression(Averaged):
         swapped = batch | {key: other[key] for key in ("sources", "there")}
         model, modality = self.modules["ema"], batch["modality"]
         with run.fabric.autocast():
-            loss = self._loss(model, batch)
-            answer = model(seen_sources(self.standard, batch), modality).float()
+            answer = self._answer(model, batch)
+            loss = self._loss(answer, batch)
             found = {
                 "val_loss": loss,
                 f"val_loss_{self.cases.modality(index)}": loss,
-                "val_other_sources": self._loss(model, swapped),
+                "val_other_sources": self._loss(self._answer(model, swapped), batch),
             }
         error = self.standard.scaled(answer, modality) - batch["z"]
         found["x0"] = error.square().mean()
@@ -149,8 +149,13 @@ class Regression(Averaged):
         found["x0_modality_mean"] = (mean - batch["z"]).square().mean()
         return {key: float(value) for key, value in found.items()}
 
-    def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        modality, deviation = batch["modality"], self.standard.deviation
+    def _answer(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the latents that a network says, float32, as the denoiser sees them."""
+        answer: Tensor = model(seen_sources(self.standard, batch), batch["modality"]).float()
+        return answer
+
+    def _loss(self, answer: Tensor, batch: Batch) -> Tensor:
+        deviation = self.standard.deviation
         weights = deviation / deviation.square().mean().sqrt()
-        answer = model(seen_sources(self.standard, batch), modality).float()
-        return self.distance(weights * answer, weights * self.standard.seen(batch["z"], modality))
+        true = self.standard.seen(batch["z"], batch["modality"])
+        return self.distance(weights * answer, weights * true)
