@@ -16,7 +16,7 @@ from wfdm.generators.guard import LIMITS, guarded
 from wfdm.generators.inference import engine, exact, rounding
 from wfdm.generators.path import ConditionalPath
 from wfdm.latents.space import LatentSpace
-from wfdm.models.blocks import Convolution, quicken
+from wfdm.models.blocks import Convolution, DoubledConvolution, quicken
 from wfdm.models.compressors import registry
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
@@ -139,6 +139,21 @@ def test_embedding_all_times_at_once_changes_nothing(models):
                 untold = denoiser(z, at, given.without_metadata())
                 wanted = untold + guidance * (told - untold)
                 torch.testing.assert_close(path.predicted(z, t), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5, 6), (1, 3, 20, 24, 19), (3, 3, 1, 2, 7)])
+def test_a_doubled_volume_is_convolved_before_it_is_doubled(shape):
+    """Against the two steps as torch takes them, and their gradients; a small item, a large one."""
+    torch.manual_seed(2)
+    late = DoubledConvolution(3, 4, kernel_size=3, padding=1).double()
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    doubled = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    wanted = torch.nn.functional.conv3d(doubled, late.weight, late.bias, padding=1)
+    weighed = torch.randn_like(wanted)
+    given = (x, late.weight, late.bias)
+    torch.testing.assert_close(late(x), wanted)
+    found = torch.autograd.grad((late(x) * weighed).sum(), given)
+    torch.testing.assert_close(found, torch.autograd.grad((wanted * weighed).sum(), given))
 
 
 def test_the_quick_convolution_is_the_plain_one_and_draws_nothing():

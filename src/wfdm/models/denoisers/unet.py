@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 from wfdm.config.denoisers import UNetSettings
 from wfdm.data.metadata import Schema
 from wfdm.data.table import MODALITIES
-from wfdm.models.blocks import quicken
+from wfdm.models.blocks import DoubledConvolution, quicken
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.models.denoisers.metadata_encoder import MetadataEncoder
 from wfdm.models.denoisers.network import Network
@@ -240,7 +240,7 @@ def middle_block(settings: UNetSettings, embedding: int) -> nn.Module:
 def _up_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
     channels = settings.channels
     last = len(channels) - 1
-    return nn.ModuleList(
+    blocks = nn.ModuleList(
         get_up_block(
             in_channels=channels[max(level - 1, 0)],
             prev_output_channel=channels[min(level + 1, last)],
@@ -254,3 +254,14 @@ def _up_blocks(settings: UNetSettings, embedding: int) -> nn.ModuleList:
         )
         for level in range(last, -1, -1)
     )
+    for block in blocks:
+        if block.upsampler is not None:
+            _double_late(block.upsampler)
+    return blocks
+
+
+def _double_late(block: Any) -> None:
+    """Let MONAI's block double each side within its first convolution; its shortcut is plain."""
+    block.conv1.conv = DoubledConvolution.like(block.conv1.conv)
+    block.upsample = nn.Identity()
+    block.skip_connection = nn.Upsample(scale_factor=2.0)
