@@ -29,6 +29,7 @@ from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
 from wfdm.latents.standard import Standard
 from wfdm.models.compressors.registry import build
+from wfdm.models.compressors.uncompressed import as_image, as_seen
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
@@ -350,11 +351,11 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
     with torch.no_grad():
         for number, place in enumerate(reversed(range(50))):
             embedding = network.network.embedded(plan.asked[place : place + 1]) + label
-            image = wdm.as_image(network.network.answer(x, embedding)).clamp(-1, 1)
+            image = as_image(network.network.answer(x, embedding)).clamp(-1, 1)
             noise = step_noise(generator.space, generator.name, [request], 3, number)
-            x = step_back(plan, place, x, wdm.as_seen(image), noise, "posterior")
+            x = step_back(plan, place, x, as_seen(image), noise, "posterior")
     (ours,) = generator.sample([request], 3)
-    wanted = (wdm.as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)
+    wanted = (as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)
     np.testing.assert_allclose(ours.volume, wanted.numpy(), atol=1e-4)
 
 
@@ -362,7 +363,7 @@ def test_clamped_data_are_of_volumes_in_range(trained: Callable[[str], Path]) ->
     generator = load(trained("wdm"), SYSTEMS["wdm"].sampling)
     x0 = 2 * torch.randn((2, 8, 8, 8, 8))
     found = generator._clamped(x0, torch.tensor([0, 3]))
-    torch.testing.assert_close(found, wdm.as_seen(wdm.as_image(x0).clamp(-1, 1)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, as_seen(as_image(x0).clamp(-1, 1)), rtol=0, atol=1e-5)
 
 
 # --- configuration --------------------------------------------------------------------------
