@@ -22,7 +22,7 @@ from wfdm.preprocess.placing import dice
 from wfdm.preprocess.registration import Rigid, region_around, rigid
 from wfdm.preprocess.session import preprocess_session
 from wfdm.preprocess.similarity import Similarity, isotropic, resample, smoothed
-from wfdm.preprocess.starts import Column
+from wfdm.preprocess.starts import Head
 
 SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")
 PREFIX = "sub-001_ses-1"
@@ -378,10 +378,10 @@ def test_the_head_is_found_above_its_neck(up):
     affine = np.eye(4)
     affine[:3, :3] = turn * 4
     image = nib.as_closest_canonical(nib.Nifti1Image(body.astype(np.float32), affine))
-    column = Column(image, np.array(up, float))
-    assert np.linalg.norm(column.below_crown() - turn @ [120, 130, 170]) < 8
+    found, towards = Head(image), np.array(up, float)
+    assert np.linalg.norm(found.below_crown(towards) - turn @ [120, 130, 170]) < 8
     upper = turn @ [120, 130, 195.5]  # the middle of the ball's upper 8 cm
-    assert min(np.linalg.norm(found - upper) for found in column.below_any_height()) < 6
+    assert min(np.linalg.norm(each - upper) for each in found.below_any_height(towards)) < 6
 
 
 def test_a_neck_of_12_cm_in_a_field_of_256_mm(head, region):
