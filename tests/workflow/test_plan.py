@@ -164,6 +164,18 @@ def test_what_metadata_control_adds_its_own_jobs_and_changes_no_other(checkout):
         assert jobs == wanted | {"asset": assets}
 
 
+def test_an_audit_of_memorisation_adds_its_own_jobs_and_changes_no_other(checkout):
+    """Samples of test scans and known copies, which are made of training scans."""
+    overlays = [f"config/{name}.yaml" for name in ("demo", "memorisation")]
+    study = Workflow(checkout.folder, [*overlays, *checkout.configs])
+    jobs = dict(planned(study.run("--dry-run")))
+    jobs.pop("all")
+    twice = "encode_samples features_training neighbours memorisation".split()
+    once = "sample_training samples_training neighbours_real memorisation_floor membership".split()
+    own = dict.fromkeys(twice, 2) | dict.fromkeys([*once, "tableA3", "figureA3"], 1)
+    assert jobs == DEMO | own
+
+
 def table_4(shards: int) -> dict[str, int]:
     """The jobs of table 4 on scans that are listed."""
     return {
