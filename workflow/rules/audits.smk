@@ -170,7 +170,7 @@ rule neighbours:
     threads: 1
     resources:
         mem_mb=more(32000),
-        runtime=more(720),
+        runtime=more(2880),
     params:
         settings=lambda _: settings_of("neighbours"),
         samples=lambda _, input: option("samples", [input.samples]),
