@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import needs, stand_in
+from benchmarks import needs, needs_audits, stand_in
 from tests.workflow.conftest import ROOT, Workflow, planned
 from wfdm.config.study import Study
 
@@ -214,6 +214,22 @@ def test_every_rule_asks_for_what_it_needs_at_the_studys_size(brainscape):
     unknown = [replace(found[0], mb=nan), *found[1:]]
     assert len(needs.wanting(unknown, declared)) == 1, "what was not measured is not enough"
     assert any(line.startswith("mean_volumes: runtime ") for line in told)
+    assert needs.wanting(found[1:], declared) == [f"{found[0].rule}: no rate"]
+
+
+def test_every_rule_of_the_audit_asks_for_what_it_needs_too(brainscape):
+    """The jobs of 5 shards are those of the plan; the needs are those of 64."""
+    asked = brainscape.over(results="other", shards=5, **needs_audits.ASKED)
+    declared = needs_audits.own(asked.declared("all"))
+    small = needs_audits.needs(Study().model_copy(update={"shards": 5}))
+    jobs = {rule: asked["jobs"] for rule, asked in declared.items()}
+    assert {need.rule: need.jobs for need in small} == jobs
+
+    found = needs_audits.needs(Study())
+    assert needs.wanting(found, declared) == []
+    assert needs.table(found, declared) in needs.PAGE.read_text()
+    slow = [replace(need, mb=100 * need.mb) for need in found]
+    assert len(needs.wanting(slow, declared)) == len(found)
     assert needs.wanting(found[1:], declared) == [f"{found[0].rule}: no rate"]
 
 
