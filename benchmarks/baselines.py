@@ -28,6 +28,7 @@ from wfdm.baselines import (
 from wfdm.baselines.diffusion_unet import UNet
 from wfdm.config.codebooks import AldmQuantised, BrainSynthQuantised
 from wfdm.models.compressors.registry import build
+from wfdm.models.compressors.uncompressed import SUBBANDS
 
 RESULTS = Path(__file__).parent / "results" / "baselines.csv"
 STUDY, STUDY_LATENT = (192, 224, 160), (48, 56, 40)
@@ -43,7 +44,7 @@ def hagan(side: int) -> float:
 def wdm() -> float:
     """Return the seconds of one step of WDM."""
     network, plan = UNet(wdm_networks.PUBLISHED).eval(), wdm_networks.schedule()
-    x = torch.randn(1, wdm_networks.SUBBANDS, *[wdm_networks.SIDE // 2] * 3)
+    x = torch.randn(1, SUBBANDS, *[wdm_networks.SIDE // 2] * 3)
     return _seconds(lambda: wdm_networks.step(network, plan, 500, x, x))
 
 

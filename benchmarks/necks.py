@@ -198,15 +198,12 @@ class Study:
         row: dict[str, object] = {"case": number, "head": Path(name).name}
         row |= {"neck_cm": cm, "kind": kind, "degrees": round(float(degrees), 1)}
         row["mm"] = round(error_mm(move @ own, own, self.points), 1)
-        reference = self.reference(name)
+        reference, other = self.reference(name), None
         if self.session and reference != name:
-            other = self.scanned(reference, cm, kind, generator_for(SEED, "its T1w", number))[0]
-        start = time.process_time()
+            other, *_ = self.scanned(reference, cm, kind, generator_for(SEED, "its T1w", number))
+        what, start = f"case {number}", time.process_time()
         try:
-            if self.session and reference != name:
-                found = self.by(other, scan, f"case {number}")
-            else:
-                found = self.register(self.atlas, scan, f"case {number}")
+            found = self.by(other, scan, what) if other else self.register(self.atlas, scan, what)
         except SessionError as error:
             row |= {"cpu_s": round(time.process_time() - start, 2), "error_mm": np.inf}
             return row | {"start": str(error).split(";")[0]}

@@ -92,9 +92,14 @@ def needs(study: Study) -> list[Need]:
     Left out are `phantom`, which only the demo has, `asset`, which waits for the network, and the
     published systems of table 4, none of which was timed on a GPU.
     """
-    systems = [name for name, row in study.generators.items() if isinstance(row, PublishedSystem)]
-    study, rates = rows_of.resolved(study, (), systems), Rates()
+    study, rates = resolved(study), Rates()
     return [*_data(study, rates), *_models(study, rates), *_judged(study, rates)]
+
+
+def resolved(study: Study) -> Study:
+    """Return the study as it is where no published system is placed."""
+    systems = [name for name, row in study.generators.items() if isinstance(row, PublishedSystem)]
+    return rows_of.resolved(study, (), systems)
 
 
 def _counts() -> dict[str, int]:
@@ -103,7 +108,7 @@ def _counts() -> dict[str, int]:
     return {name: int(table[name]) for name in ("Total", "Train", "Val", "Test")}
 
 
-def _rows(r: Rates, rule: str, jobs: int, items: float, name: str, **more) -> Need:
+def rows(r: Rates, rule: str, jobs: int, items: float, name: str, **more) -> Need:
     """Return the need of a rule that was measured per item as it is."""
     whole = {"largest": 1} if items == jobs else {}
     more = {"disk_mb": r.disk(name), "start": r.start(name)} | whole | more
@@ -113,8 +118,8 @@ def _rows(r: Rates, rule: str, jobs: int, items: float, name: str, **more) -> Ne
 def _data(study: Study, r: Rates) -> Iterator[Need]:
     scans, shards, train = _counts()["Total"], study.shards, _counts()["Train"]
     for rule in ("index", "coverage", "split"):
-        yield _rows(r, rule, 1, 1, rule)
-    yield _rows(r, "manifest", 1, scans, "manifest")
+        yield rows(r, rule, 1, 1, rule)
+    yield rows(r, "manifest", 1, scans, "manifest")
     # As if every session were raw and HD-BET had no GPU: each on a thread of its own.
     yield Need(
         "preprocess", shards, SESSIONS, r.cpu("preprocess raw"),
@@ -122,10 +127,10 @@ def _data(study: Study, r: Rates) -> Iterator[Need]:
         disk_mb=r.disk("preprocess") * scans / SESSIONS, threads=PROCESSES,
     )  # fmt: skip
     for rule in ("quality", "volumes"):
-        yield _rows(r, rule, 1, 1, rule)
-    yield _rows(r, "image_hash", shards, scans, "image-hash")
-    yield _rows(r, "near_duplicates", 1, 1, "near-duplicates")
-    yield _rows(r, "mean_volumes", 1, train, "mean-volumes", disk_mb=0)
+        yield rows(r, rule, 1, 1, rule)
+    yield rows(r, "image_hash", shards, scans, "image-hash")
+    yield rows(r, "near_duplicates", 1, 1, "near-duplicates")
+    yield rows(r, "mean_volumes", 1, train, "mean-volumes", disk_mb=0)
 
 
 def _models(study: Study, r: Rates) -> Iterator[Need]:
@@ -148,7 +153,7 @@ def _models(study: Study, r: Rates) -> Iterator[Need]:
         "encode", len(latent) * shards, len(latent) * scans, r.cpu("load"), r.model_mb, H100,
         START, r.encode, halves,
     )  # fmt: skip
-    yield _rows(r, "latents", len(latent), len(latent) * scans, "latents", disk_mb=0)
+    yield rows(r, "latents", len(latent), len(latent) * scans, "latents", disk_mb=0)
     trainings = [row.training for row in study.denoisers.values()]
     batches = max(t.validation_scans / t.batch_size / t.validate_every for t in trainings)
     step = r.h100["stage B step, batch 8"]["whole"] * (1 + batches)
@@ -165,13 +170,13 @@ def _models(study: Study, r: Rates) -> Iterator[Need]:
         "sample", many * shards, many * tested, r.cpu("write"), r.model_mb, H100,
         START, mean, r.disk("write"), largest=(mine + 3 * sqrt(mine)) * max(sampled) / mean,
     )  # fmt: skip
-    yield _rows(r, "samples", many, many, "join")
+    yield rows(r, "samples", many, many, "join")
 
 
 def _judged(study: Study, r: Rates) -> Iterator[Need]:
     """Metrics, tables and figures."""
     shards, tested = study.shards, _counts()["Test"]
-    rows, many, load = len(study.compressors), len(study.generators), r.cpu("load")
+    coders, many, load = len(study.compressors), len(study.generators), r.cpu("load")
     compared = r.on_gpu("floors", 1) / 2 + r.on_gpu("lpips", 0)  # floors compares a scan twice
 
     def on_gpu(rule: str, jobs: int, items: float, gpu: float, name: str, loads=1, **more) -> Need:
@@ -182,25 +187,25 @@ def _judged(study: Study, r: Rates) -> Iterator[Need]:
     coded = r.encode + r.decode
     large = float(np.max([r.model_mb, r.mb("floors", "lpips")]))
     yield on_gpu(
-        *("reconstruction", rows * shards, rows * tested, compared + coded, "floors"), mb=large
+        *("reconstruction", coders * shards, coders * tested, compared + coded, "floors"), mb=large
     )
-    yield _rows(r, "join", rows + 1, rows + 1, "join")
+    yield rows(r, "join", coders + 1, coders + 1, "join")
     cohorts, work = 1 + many, r.on_gpu("features", 1)
     yield on_gpu("features", cohorts * shards, cohorts * tested, work, "features")
     pairs, jobs = 4 * study.evaluation.diversity_pairs * many, many * shards
     work = r.on_gpu("diversity", 2)
     yield on_gpu("diversity", jobs, pairs, work, "diversity", 2, largest=pairs / jobs)
-    yield _rows(r, "synthesis", many, many, "synthesis")
+    yield rows(r, "synthesis", many, many, "synthesis")
     yield _timing(study, r)
-    yield _rows(r, "table1", 1, 1, "coverage")
+    yield rows(r, "table1", 1, 1, "coverage")
     of_modality = {"table8to11": 4, "table12to15": 4, "table16to19": 4}
     numbers = (f"table{number}" for number in range(2, 8))
     for rule in (*numbers, *of_modality, "metrics"):
         jobs = of_modality.get(rule, 1)
-        yield _rows(r, rule, jobs, jobs, "table3")
+        yield rows(r, rule, jobs, jobs, "table3")
     hashed = r.mb("image-hash")
     yield Need("figure1", 1, 1, START, r.mb("features"), BOUND)
-    yield on_gpu("figure2", 1, 4, rows * coded, "features", mb=r.model_mb)
+    yield on_gpu("figure2", 1, 4, coders * coded, "features", mb=r.model_mb)
     for rule, jobs in (("figure3", 1), ("figure4to7", 4)):
         yield Need(rule, jobs, 4 * (1 + many), load, hashed, BOUND, START)
 
@@ -282,20 +287,27 @@ def plan(study: Path, *targets: str) -> dict[str, dict[str, int]]:
     return json.loads(done.stdout)
 
 
-def main() -> None:
-    """Write the table into the page."""
+def overlaid(more: dict) -> dict[str, dict[str, int]]:
+    """Return what the plan of the whole study asks for, as if compressors' weights were placed.
+
+    Args:
+        more: settings over the study's.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        given = Study()
-        for row in given.compressors.values():
-            if row.pretrained:  # as if its weights were placed
+        for row in Study().compressors.values():
+            if row.pretrained:
                 (folder / find(row.pretrained).file).touch()
         overlay = folder / "study.yaml"
         source = {"kind": "brainscape", "path": name}
         content = {"assets": name, "results": f"{name}/results", "sources": [source]}
-        overlay.write_text(yaml.safe_dump(content))
-        declared = plan(overlay, "all", "snapshot")
-    found = needs(given)
+        overlay.write_text(yaml.safe_dump(content | more))
+        return plan(overlay, "all", "snapshot")
+
+
+def main() -> None:
+    """Write the table into the page."""
+    declared, found = overlaid({}), needs(Study())
     put(PAGE, "benchmarks/needs.py", table(found, declared))
     print(*wanting(found, declared), sep="\n")
 

@@ -10,14 +10,18 @@ it holds itself, so it must not import torch.
 import json
 import sys
 import time
+from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import save_file
 from scipy import ndimage
 
+from benchmarks.rates_audits import FEATURES, random_features
+from wfdm.audits.neighbours import BLOCK, rms
+from wfdm.config.memorisation import MemorisationSettings
 from wfdm.config.study import Study
 from wfdm.data.grid import sri24_grid
 from wfdm.data.shards import shard_path
@@ -32,7 +36,6 @@ from wfdm.seeds import generator_for
 COMPRESSOR = "wf-sa-vae"
 SCANS, SAME = 4, 400
 LATENT, LATENTS = (4, 48, 56, 40), 24
-FEATURES = 2048
 SHARDS = 64
 TEST = {"T1w": 3414, "T2w": 867, "T1Gd": 297, "FLAIR": 815}
 
@@ -115,6 +118,8 @@ def _latents(folder: Path) -> None:
         write_table(table, part.with_suffix(".tsv"))
         splits = table[["scan_id"]].assign(person=table["scan_id"], split="train", leak="")
         write_table(splits, folder / f"train-{count}.tsv")
+        volumes = table[["scan_id"]].assign(modality="T1w", path="none", sha256="0")
+        write_table(volumes, folder / f"volumes-{count}.tsv")
 
 
 def _judged(folder: Path, study: Study) -> None:
@@ -126,21 +131,23 @@ def _judged(folder: Path, study: Study) -> None:
     random = np.random.default_rng(0)
     for shard in range(SHARDS):
         mine = scans[shard::SHARDS]
-        for cohort in ("real", "made"):
-            about = {
-                "scan_ids": list(mine["scan_id"]),
-                "modalities": list(mine["modality"]),
-                "nearest": list(mine["modality"]),
-                **{"extractor": "random", "digest": "0", "intensity": "none"},
-            }
-            values = random.standard_normal((len(mine), FEATURES)).astype(np.float32)
+        about = list(mine["scan_id"]), list(mine["modality"])
+        for number, cohort in enumerate(("real", "made")):
             path = folder / f"{cohort}-{shard:02d}.safetensors"
-            save_file({"features": values}, path, metadata={"about": json.dumps(about)})
+            random_features(*about, 2 * shard + number, path)
         write_csv(pairs[shard::SHARDS], folder / f"pairs-{shard:02d}.csv")
         scores = {name: random.random(len(mine)) for name in METRICS}
         rows = mine.assign(**scores, compression="1/4", channels=4)
         write_csv(rows, folder / f"rows-{shard:02d}.csv")
         write_csv(rows.assign(reference="all"), folder / f"floor-{shard:02d}.csv")
+
+
+def _compared(shape: tuple[int, ...]) -> None:
+    """Compare a block of queries with a block of training scans, in all three spaces."""
+    cubes = prod(side // MemorisationSettings().pool for side in shape)
+    for numbers, inside in ((prod(LATENT), False), (FEATURES, False), (cubes, True)):
+        one, other = np.ones((2, BLOCK, numbers), np.float32)
+        rms(one, other, inside)
 
 
 def seconds(what: str, folder: Path) -> float:
@@ -156,6 +163,7 @@ def seconds(what: str, folder: Path) -> float:
         "load": lambda: load_standardised(path, settings),
         "write": lambda: write_nifti(folder / "written.nii.gz", volume[0], affine),
         "lpips": lambda: network(batch, batch.flip(2)),
+        "neighbours block": partial(_compared, settings.shape),
     }
     with torch.inference_mode():
         start = time.process_time()

@@ -17,6 +17,7 @@ from tests.oracles.oracle import (
 from wfdm.baselines import wdm_networks as wdm
 from wfdm.baselines.ancestral import noised
 from wfdm.baselines.diffusion_unet import Shape, UNet
+from wfdm.models.compressors.uncompressed import as_image, as_seen, subbands, volume_of
 
 CHAINS = {"chain_t3to0": (range(4), None), "chain_respaced4": (None, 4)}
 
@@ -55,9 +56,9 @@ def test_published_names_and_sizes_are_ours(theirs):
 
 
 def test_subbands_and_back(theirs):
-    bands = wdm.subbands(theirs["in.dwt.volume"])
+    bands = subbands(theirs["in.dwt.volume"])
     assert_close(bands, theirs["out.dwt.subbands"], FORWARD)
-    assert_close(wdm.volume_of(bands), theirs["out.dwt.inverse"], FORWARD)
+    assert_close(volume_of(bands), theirs["out.dwt.inverse"], FORWARD)
 
 
 @torch.inference_mode()
@@ -90,13 +91,13 @@ def test_chains(theirs, network, case):
         if number == 2:
             assert_close(x, theirs[f"out.{case}.after_2_steps"], CHAIN, "after 2 steps")
     assert_close(x, theirs[f"out.{case}.final"], CHAIN, "final")
-    assert_close((wdm.as_image(x) + 1) / 2, theirs[f"out.{case}.image"], CHAIN, "image")
+    assert_close((as_image(x) + 1) / 2, theirs[f"out.{case}.image"], CHAIN, "image")
 
 
 @torch.inference_mode()
 def test_the_training_loss(theirs, network):
-    data = wdm.as_seen(theirs["in.train.image"])
-    noise = wdm.subbands(theirs["in.train.noise_image_space"])
+    data = as_seen(theirs["in.train.image"])
+    noise = subbands(theirs["in.train.noise_image_space"])
     t = theirs["in.train.t"]
     answer = network(noised(wdm.schedule(), t, data, noise), t)
     error = ((answer - data) ** 2).mean((0, 2, 3, 4))

@@ -1,6 +1,6 @@
 """Cases that other pipelines stumble over, and this one must not: places, poses, paths, locales.
 
-More of them: heads and brains from any start and upside down (`test_preprocess`, `test_brains`),
+More of them: heads and brains from any start and upside down (`test_registration`, `test_brains`),
 negative sizes and every form of a header (`test_headers`, `test_inputs`).
 """
 

@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
+from tests.unit.heads import distance_mm, move, scan
 from wfdm.config.preprocess import PreprocessSettings
-from wfdm.data.grid import Grid, sri24_grid
+from wfdm.data.grid import sri24_grid
 from wfdm.data.volumes import read_image
 from wfdm.errors import SessionError, UserError
 from wfdm.preprocess import transforms
@@ -19,160 +19,12 @@ from wfdm.preprocess.extraction import extractors as brain_extraction
 from wfdm.preprocess.extraction.extractors import Extractor, Resources, extractor_of
 from wfdm.preprocess.intensity import normalise
 from wfdm.preprocess.placing import dice
-from wfdm.preprocess.registration import Rigid, region_around, rigid
+from wfdm.preprocess.registration import Rigid, rigid
 from wfdm.preprocess.session import preprocess_session
-from wfdm.preprocess.similarity import Similarity, isotropic, resample, smoothed
-from wfdm.preprocess.starts import Column
+from wfdm.preprocess.similarity import resample
 
 SETTINGS = PreprocessSettings(spacing=2.0, registration_mm=2.0, extractor="deepbet")
 PREFIX = "sub-001_ses-1"
-
-
-@pytest.fixture(scope="module")
-def head(atlas) -> nib.Nifti1Image:
-    return read_image(atlas["sri24-head"])
-
-
-@pytest.fixture(scope="module")
-def region(atlas) -> nib.Nifti1Image:
-    return region_around(np.asarray(read_image(atlas["sri24"]).dataobj) > 0)
-
-
-def move(degrees: tuple, mm: tuple) -> np.ndarray:
-    """Return the matrix from SRI-24 points to native ones, about the middle of the grid."""
-    middle = sri24_grid(1.0).affine @ [119.5, 119.5, 77, 1]
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    matrix[:3, 3] = np.array(mm) - matrix[:3, :3] @ middle[:3]
-    return matrix
-
-
-def scan(head: nib.Nifti1Image, matrix: np.ndarray, voxel=(1.5, 1.5, 2.0), inverted=False):
-    """Return `head` as a scanner would see it after `matrix`: coarser, shaded, noisy."""
-    shape = tuple(
-        int(np.ceil(extent / size)) for extent, size in zip((200, 240, 200), voxel, strict=True)
-    )
-    affine = np.diag([*voxel, 1.0])
-    affine[:3, 3] = -np.array([100, 120, 100])
-    array = resample(head, np.linalg.inv(matrix), Grid(shape, affine))
-    if inverted:
-        array = np.where(array > 30, 900 - array, array)
-    noise = np.random.default_rng(3).normal(0, 15, shape)
-    shading = 1 + 0.2 * np.sin(np.linspace(0, 3, shape[0]))[:, None, None]
-    return nib.Nifti1Image(np.abs(array * shading + noise).astype(np.float32), affine)
-
-
-def distance_mm(a: np.ndarray, b: np.ndarray, region: nib.Nifti1Image) -> float:
-    """Return the mean distance between two matrices' images of the region's points."""
-    voxels = np.argwhere(np.asarray(region.dataobj) > 0)[::500]
-    points = region.affine @ np.c_[voxels, np.ones(len(voxels))].T
-    return float(np.linalg.norm(((a - b) @ points)[:3], axis=0).mean())
-
-
-def test_grid_is_the_atlas_grid(head):
-    grid = sri24_grid(1.0)
-    assert grid.shape == head.shape
-    np.testing.assert_allclose(grid.affine, head.affine)
-
-
-@pytest.mark.parametrize("spacing", [0.7, 2.0, 3.0])
-def test_any_spacing_covers_the_same_field(spacing):
-    fine, grid = sri24_grid(1.0), sri24_grid(spacing)
-    for size, extent in zip(grid.shape, fine.shape, strict=True):
-        assert extent - 1e-6 <= size * spacing < extent + spacing
-    middles = [g.affine @ [*(np.array(g.shape) - 1) / 2, 1] for g in (fine, grid)]
-    np.testing.assert_allclose(*middles)
-
-
-@pytest.mark.parametrize(
-    ("degrees", "mm", "inverted"),
-    [((8, -6, 10), (6, -9, 5), False), ((-18, 5, -12), (-15, 20, 25), True)],
-)
-def test_a_known_move_is_recovered(head, region, degrees, mm, inverted):
-    truth = move(degrees, mm)
-    found = rigid(head, scan(head, truth, inverted=inverted), region, 2.0, 1, "a head")
-    assert distance_mm(found.matrix, truth, region) < 0.5
-    # Rigid: the rotation keeps lengths and handedness.
-    np.testing.assert_allclose(found.matrix[:3, :3].T @ found.matrix[:3, :3], np.eye(3), atol=1e-5)
-    assert np.linalg.det(found.matrix[:3, :3]) > 0
-
-
-def test_slices_of_6_mm_are_registered(head, region):
-    truth = move((12, -4, 9), (-12, 8, 14))
-    found = rigid(head, scan(head, truth, (1.0, 1.0, 6.0), inverted=True), region, 2.0, 1, "a head")
-    assert distance_mm(found.matrix, truth, region) < 1
-
-
-def test_isotropic_equals_scipy_axis_by_axis(head):
-    image = nib.Nifti1Image(np.asarray(head.dataobj)[60:160:2, 80:200, 40:140], head.affine)
-    image.affine[:3, 0] *= 2
-    found = isotropic(image, 4.0)
-    sigma = np.sqrt([16 / 4 - 1, 15, 15]) / 2.355
-    smooth = ndimage.gaussian_filter(np.asarray(image.dataobj), sigma, truncate=3)
-    expected = resample(
-        nib.Nifti1Image(smooth, image.affine), np.eye(4), Grid(found.shape, found.affine)
-    )
-    np.testing.assert_allclose(found.dataobj, expected, rtol=1e-3, atol=0.5)
-    middles = [i.affine @ [*(np.array(i.shape) - 1) / 2, 1] for i in (image, found)]
-    np.testing.assert_allclose(*middles)
-
-
-def test_smoothed_leaves_what_the_coarse_grid_can_show():
-    x, step = np.arange(120.0), 0.5
-    ramp, stripes = 3 * x, 50 * (-1) ** x  # the ramp survives, a pattern of one voxel does not
-    array = np.broadcast_to((ramp + stripes)[:, None, None], (120, 12, 12)).astype(np.float32)
-    image = nib.Nifti1Image(array, np.diag([step, 3, 3, 1]))
-    found = np.asarray(smoothed(image, 2.5).dataobj)
-    np.testing.assert_allclose(found[20:100, 6, 6], ramp[20:100], atol=0.5)
-    assert np.array_equal(np.asarray(smoothed(image, step).dataobj), array)  # nothing is finer
-
-
-def test_a_header_with_wrong_axes_is_mended(head, region):
-    truth = move((180, 5, 3), (4, 0, 0))
-    found = rigid(head, scan(head, truth), region, 4.0, 1, "a head")
-    assert distance_mm(found.matrix, truth, region) < 1
-
-
-def test_what_is_no_head_is_refused(head, region):
-    noise = np.random.default_rng(0).normal(size=(60, 60, 60)).astype(np.float32)
-    blob = nib.Nifti1Image(ndimage.gaussian_filter(noise, 3), np.diag([4.0, 4, 4, 1]))
-    with pytest.raises(
-        UserError, match=r"sub-9, T1w: registration failed from every start"
-    ) as error:
-        rigid(head, blob, region, 4.0, 1, "sub-9, T1w")
-    assert "\n" not in str(error.value)
-
-
-def test_similarity_is_symmetric_under_contrast_and_best_when_aligned(head, region):
-    inverse = nib.Nifti1Image(-np.asarray(head.dataobj), head.affine)
-    similarity = Similarity(head, inverse, region, 6.0)
-    aligned = similarity(np.eye(4))
-    shifts = [np.eye(4) + np.eye(4)[:, [3]] * 0 for _ in range(3)]
-    for axis, shifted in enumerate(shifts):
-        shifted[axis, 3] = 6.0
-        assert similarity(shifted) < aligned
-    far = np.eye(4)
-    far[0, 3] = 1000
-    assert similarity(far) == 1.0
-
-
-def test_transform_file_is_what_ants_applies(head, tmp_path):
-    matrix = move((8, -6, 10), (6, -9, 5))
-    native = scan(head, matrix)
-    grid = sri24_grid(4.0)
-    transforms.write_transform(tmp_path / "xfm.mat", matrix)
-    np.testing.assert_allclose(transforms.read_transform(tmp_path / "xfm.mat"), matrix, atol=1e-4)
-    fixed = nib.Nifti1Image(np.zeros(grid.shape, np.float32), grid.affine)
-    theirs = transforms.ants().apply_transforms(
-        transforms.to_ants(fixed, np.eye(4)),
-        transforms.to_ants(native, np.eye(4)),
-        [str(tmp_path / "xfm.mat")],
-        interpolator="linear",
-    )
-    ours = resample(native, matrix, grid)
-    inside = resample(nib.Nifti1Image(np.ones(native.shape), native.affine), matrix, grid) == 1
-    assert inside.mean() > 0.5
-    np.testing.assert_allclose(ours[inside], theirs.numpy()[inside], atol=0.05)
 
 
 def test_intensity_is_the_percentile_formula():
@@ -365,36 +217,3 @@ def test_a_slab_fails_alone(head, atlas, tmp_path):
     assert list(result.paths.volumes) == ["T1w"] and result.atlas_dice > 0.85
     assert "T2w: registration failed from every start" in result.left_out["T2w"]
     assert not [path for path in (tmp_path / "out").iterdir() if "T2w" in path.name]
-
-
-@pytest.mark.parametrize("up", [(0, 0, 1), (0, 0, -1), (0, 1, 0), (-1, 0, 0)])
-def test_the_head_is_found_above_its_neck(up):
-    """A ball of 15 cm on a column of 10 cm: its centre, whichever axis points upwards."""
-    x, y, z = np.indices((64, 64, 64)) * 4.0
-    ball = (x - 120) ** 2 + (y - 130) ** 2 + (z - 170) ** 2 < 75**2
-    neck = (x - 120) ** 2 + (y - 130) ** 2 < 50**2
-    body = np.where(ball | (neck & (z < 170)), 1.0, 0.0)
-    turn = Rotation.align_vectors([up], [(0, 0, 1)])[0].as_matrix()
-    affine = np.eye(4)
-    affine[:3, :3] = turn * 4
-    image = nib.as_closest_canonical(nib.Nifti1Image(body.astype(np.float32), affine))
-    column = Column(image, np.array(up, float))
-    assert np.linalg.norm(column.below_crown() - turn @ [120, 130, 170]) < 8
-    upper = turn @ [120, 130, 195.5]  # the middle of the ball's upper 8 cm
-    assert min(np.linalg.norm(found - upper) for found in column.below_any_height()) < 6
-
-
-def test_a_neck_of_12_cm_in_a_field_of_256_mm(head, region):
-    """The middle of the field is the origin, as on a scanner: no header helps."""
-    truth = move((6, -4, 5), (0, 0, 40))
-    affine = np.diag([3.0, 3, 3, 1])
-    affine[:3, 3] = -128
-    voxels = np.linalg.inv(head.affine) @ np.linalg.inv(truth) @ affine
-    at = (
-        np.einsum("ij,jklm->iklm", voxels[:3, :3], np.indices((86, 86, 86)))
-        + voxels[:3, 3, None, None, None]
-    )
-    at[2] = np.maximum(at[2], 2)  # the lowest slice goes on
-    whole = ndimage.map_coordinates(np.asarray(head.dataobj), at, order=1).astype(np.float32)
-    found = rigid(head, nib.Nifti1Image(whole, affine), region, 4.0, 1, "a head and neck")
-    assert distance_mm(found.matrix, truth, region) < 1

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from tests.unit.stage_b import STATISTICS, VOLUME, cohort, die_at_step, encode_all, training_task
 from wfdm.baselines import med_ddpm_networks as med
@@ -17,26 +16,21 @@ from wfdm.baselines import wdm_networks as wdm
 from wfdm.baselines.ancestral import step_back
 from wfdm.baselines.told import Told
 from wfdm.config.compressors import Architecture, KLAutoencoder, Subbands, Voxels
-from wfdm.config.denoisers import DiscreteDiffusionSettings, NetworkSettings, UNetSettings
+from wfdm.config.denoisers import DiscreteDiffusionSettings, NetworkSettings
 from wfdm.config.generators import InferenceSettings, SamplerSettings
 from wfdm.config.networks import LdmNetwork, MedDdpmNetwork, WdmNetwork
-from wfdm.config.study import Study, merged
 from wfdm.data.metadata import load_schema
-from wfdm.errors import UserError
 from wfdm.generators import Request, load
 from wfdm.generators.latents import start_noise, step_noise
 from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
 from wfdm.latents.standard import Standard
-from wfdm.models.compressors.registry import build
+from wfdm.models.compressors.uncompressed import as_image, as_seen
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
-from wfdm.stages import plan
 from wfdm.training.denoiser import StageB, train_denoiser
 
-ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "config"
 SMALL: dict[str, Any] = {"channels": (8, 16), "res_blocks": 1, "norm_groups": 8}
 
 
@@ -118,32 +112,6 @@ def shaken(network: torch.nn.Module) -> torch.nn.Module:
         for weight in network.parameters():
             weight += 0.05 * torch.randn(weight.shape, generator=own)
     return network.eval()
-
-
-# --- what they see --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", [Voxels(kind="voxels"), Subbands(kind="subbands")])
-def test_nothing_is_lost_and_nothing_is_learned(architecture: Architecture) -> None:
-    model = build(architecture)
-    volume = torch.rand((2, 1, 8, 6, 4), generator=torch.Generator().manual_seed(0))
-    mean, deviation = model.encode(volume)
-    assert mean[0].numel() == volume[0].numel() and not deviation.any()
-    assert [side * model.factor for side in mean.shape[2:]] == [8, 6, 4]
-    torch.testing.assert_close(model.decode(mean), volume, rtol=0, atol=1e-6)
-    assert not list(model.parameters())
-
-
-def test_subbands_are_of_the_symmetric_volume_and_a_third_of_its_mean() -> None:
-    """The Haar mean of 8 equal voxels v is sqrt(8) v; a ramp of slope 1 differs by -1 in pairs."""
-    model = build(Subbands(kind="subbands"))
-    flat = model.encode(torch.full((1, 1, 2, 2, 2), 0.75))[0].flatten()
-    torch.testing.assert_close(flat, torch.tensor([0.5 * 8**0.5 / 3, *[0.0] * 7]))
-    along_last = torch.zeros(1, 1, 2, 2, 2)
-    along_last[..., 1] = 1
-    bands = model.encode(along_last)[0].flatten()
-    # LLH, the second in alphabetical order: 4 pairs of (-1) - 1, over sqrt(8).
-    torch.testing.assert_close(bands, torch.tensor([0.0, -8 / 8**0.5, *[0.0] * 6]))
 
 
 def test_unscaled_latents_are_seen_as_the_compressor_gives_them(tmp_path: Path) -> None:
@@ -350,11 +318,11 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
     with torch.no_grad():
         for number, place in enumerate(reversed(range(50))):
             embedding = network.network.embedded(plan.asked[place : place + 1]) + label
-            image = wdm.as_image(network.network.answer(x, embedding)).clamp(-1, 1)
+            image = as_image(network.network.answer(x, embedding)).clamp(-1, 1)
             noise = step_noise(generator.space, generator.name, [request], 3, number)
-            x = step_back(plan, place, x, wdm.as_seen(image), noise, "posterior")
+            x = step_back(plan, place, x, as_seen(image), noise, "posterior")
     (ours,) = generator.sample([request], 3)
-    wanted = (wdm.as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)
+    wanted = (as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)
     np.testing.assert_allclose(ours.volume, wanted.numpy(), atol=1e-4)
 
 
@@ -362,53 +330,4 @@ def test_clamped_data_are_of_volumes_in_range(trained: Callable[[str], Path]) ->
     generator = load(trained("wdm"), SYSTEMS["wdm"].sampling)
     x0 = 2 * torch.randn((2, 8, 8, 8, 8))
     found = generator._clamped(x0, torch.tensor([0, 3]))
-    torch.testing.assert_close(found, wdm.as_seen(wdm.as_image(x0).clamp(-1, 1)), rtol=0, atol=1e-5)
-
-
-# --- configuration --------------------------------------------------------------------------
-
-
-def study(*overlays: str, **more: Any) -> Study:
-    """The paper's study under overlays of config/, as Snakemake merges them."""
-    whole: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
-    for content in [*(yaml.safe_load((CONFIG / each).read_text()) for each in overlays), more]:
-        whole = merged(whole, content)
-    return plan.checked(Study.model_validate(whole))
-
-
-def test_by_default_none_is_trained_and_the_overlay_trains_all_as_published() -> None:
-    assert not [name for name in study().denoisers if name.endswith("-here")]
-    over = study("baselines.yaml")
-    assert over.denoisers["wdm-here"].network == WdmNetwork(kind="wdm")
-    assert over.denoisers["med-ddpm-here"].process.timesteps == med.STEPS
-    assert over.denoisers["wdm-here"].process.timesteps == wdm.STEPS
-    assert over.generators["wdm-here"].clamp and over.generators["med-ddpm-here"].clamp
-
-
-def test_the_benchmark_trains_all_for_equal_steps() -> None:
-    made = study("demo.yaml", "baselines.yaml", "benchmark.yaml").denoisers
-    assert set(made) == {"wfdm", "ldm-here", "wdm-here", "med-ddpm-here"}
-    for key in ("steps", "batch_size", "warmup_steps", "decay_power", "ema_decay", "balance"):
-        assert len({getattr(row.training, key) for row in made.values()}) == 1, key
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"generators": {"wfdm": {"clamp": True}}}, "clamp: euler follows a velocity"),
-        ({"generators": {"ldm-here": {"clamp": True}}}, "only of one without weights"),
-        ({"figures": {"generator": "wdm-here"}}, "figure 1 shows a U-Net of kind unet"),
-        ({"denoisers": {"wdm-here": {"network": {"norm_groups": 48}}}}, "48 does not divide 64"),
-        ({"denoisers": {"wdm-here": {"network": {"metadata": ["aeg"]}}}}, "metadata field 'aeg'"),
-        ({"compressors": {"voxels": {"training": {}}}}, "kind 'voxels' has no weights"),
-    ],
-)
-def test_what_cannot_work_is_said(more: dict[str, Any], said: str) -> None:
-    with pytest.raises((ValueError, UserError), match=said):
-        study("baselines.yaml", **more)
-
-
-def test_a_network_of_no_kind_is_the_studys_own() -> None:
-    row = {"compressor": "wf-vae", "network": {"channels": [32, 64], "attention": [False, True]}}
-    network = study(denoisers={"own": row}).denoisers["own"].network
-    assert isinstance(network, UNetSettings) and network.channels == (32, 64)
+    torch.testing.assert_close(found, as_seen(as_image(x0).clamp(-1, 1)), rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import needs, stand_in
+from benchmarks import needs, needs_audits, stand_in
 from tests.workflow.conftest import ROOT, Workflow, planned
 from wfdm.config.study import Study
 
@@ -164,6 +164,18 @@ def test_what_metadata_control_adds_its_own_jobs_and_changes_no_other(checkout):
         assert jobs == wanted | {"asset": assets}
 
 
+def test_an_audit_of_memorisation_adds_its_own_jobs_and_changes_no_other(checkout):
+    """Samples of test scans and known copies, which are made of training scans."""
+    overlays = [f"config/{name}.yaml" for name in ("demo", "memorisation")]
+    study = Workflow(checkout.folder, [*overlays, *checkout.configs])
+    jobs = dict(planned(study.run("--dry-run")))
+    jobs.pop("all")
+    twice = "encode_samples features_training neighbours memorisation".split()
+    once = "sample_training samples_training neighbours_real memorisation_floor membership".split()
+    own = dict.fromkeys(twice, 2) | dict.fromkeys([*once, "tableA3", "figureA3"], 1)
+    assert jobs == DEMO | own
+
+
 def table_4(shards: int) -> dict[str, int]:
     """The jobs of table 4 on scans that are listed."""
     return {
@@ -202,6 +214,22 @@ def test_every_rule_asks_for_what_it_needs_at_the_studys_size(brainscape):
     unknown = [replace(found[0], mb=nan), *found[1:]]
     assert len(needs.wanting(unknown, declared)) == 1, "what was not measured is not enough"
     assert any(line.startswith("mean_volumes: runtime ") for line in told)
+    assert needs.wanting(found[1:], declared) == [f"{found[0].rule}: no rate"]
+
+
+def test_every_rule_of_the_audit_asks_for_what_it_needs_too(brainscape):
+    """The jobs of 5 shards are those of the plan; the needs are those of 64."""
+    asked = brainscape.over(results="other", shards=5, **needs_audits.ASKED)
+    declared = needs_audits.own(asked.declared("all"))
+    small = needs_audits.needs(Study().model_copy(update={"shards": 5}))
+    jobs = {rule: asked["jobs"] for rule, asked in declared.items()}
+    assert {need.rule: need.jobs for need in small} == jobs
+
+    found = needs_audits.needs(Study())
+    assert needs.wanting(found, declared) == []
+    assert needs.table(found, declared) in needs.PAGE.read_text()
+    slow = [replace(need, mb=100 * need.mb) for need in found]
+    assert len(needs.wanting(slow, declared)) == len(found)
     assert needs.wanting(found[1:], declared) == [f"{found[0].rule}: no rate"]
 
 

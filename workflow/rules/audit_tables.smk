@@ -63,7 +63,9 @@ rule table_planted:
 
 rule figureA3:
     input:
-        neighbours=expand(results("evaluation/neighbours/{name}.csv"), name=MODELLED),
+        neighbours=expand(
+            results("evaluation/neighbours/samples/{name}.csv"), name=MODELLED
+        ),
         samples=expand(results("samples/{name}/samples.tsv"), name=MODELLED),
         volumes=results("preprocessed/volumes.tsv"),
     output:

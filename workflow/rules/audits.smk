@@ -10,13 +10,28 @@ DENOISED_BY = {
 }
 ASKED = list(DENOISED_BY) if study.memorisation and study.memorisation.asked else []
 KNOWN = rows_of.known_copies(study) if study.memorisation else []
+# Rows of table A3: samples asked for test scans, the same asked for training scans, and the floor.
 AUDITS = {
-    name: results(f"evaluation/memorisation/{name}.csv")
-    for name in [
-        *MODELLED,
-        *(f"{name}.training" for name in [*ASKED, *KNOWN]),
-        *(["validation"] if study.memorisation else []),
-    ]
+    **{
+        name: results(f"evaluation/memorisation/samples/{name}.csv")
+        for name in MODELLED
+    },
+    **{
+        f"{name}.training": results(
+            f"evaluation/memorisation/samples_training/{name}.csv"
+        )
+        for name in [*ASKED, *KNOWN]
+    },
+    **(
+        {"validation": results("evaluation/memorisation/validation.csv")}
+        if study.memorisation
+        else {}
+    ),
+}
+# The features of a generator's samples, by the folder of these.
+FEATURES = {
+    "samples": "evaluation/features/{generator}",
+    "samples_training": "evaluation/features_training/{generator}",
 }
 MEMBERSHIPS = {
     name: results(f"evaluation/membership/{denoiser}_auc.csv")
@@ -35,13 +50,12 @@ localrules:
 
 
 wildcard_constraints:
-    audited="|".join([*MODELLED, *(rf"{name}\.training" for name in [*ASKED, *KNOWN])])
-    or "none",
+    asked="samples|samples_training",
 
 
 use rule sample as sample_training with:
     output:
-        samples=shard_file("samples/{generator}.training", ".tsv"),
+        samples=shard_file("samples_training/{generator}", ".tsv"),
     log:
         results("logs/sample_training/{generator}/{shard}.log"),
     benchmark:
@@ -60,9 +74,9 @@ use rule sample as sample_training with:
 
 use rule samples as samples_training with:
     input:
-        shards=every_shard("samples/{generator}.training", ".tsv"),
+        shards=every_shard("samples_training/{generator}", ".tsv"),
     output:
-        samples=results("samples/{generator}.training/samples.tsv"),
+        samples=results("samples_training/{generator}/samples.tsv"),
     log:
         results("logs/samples_training/{generator}.log"),
     benchmark:
@@ -71,43 +85,74 @@ use rule samples as samples_training with:
         "List what {wildcards.generator} made for training scans"
 
 
+use rule features as features_training with:
+    input:
+        volumes=lambda wildcards: results(
+            "preprocessed/volumes.tsv"
+            if wildcards.cohort == "real"
+            else f"samples_training/{wildcards.cohort}/samples.tsv"
+        ),
+        splits=rules.features.input.splits,
+        means=results("evaluation/mean_volumes.safetensors"),
+        weights=assets(study.evaluation.features.assets),
+    output:
+        features=shard_file("evaluation/features_training/{cohort}", ".safetensors"),
+    log:
+        results("logs/features_training/{cohort}/{shard}.log"),
+    benchmark:
+        results("logs/features_training/{cohort}/{shard}.benchmark.tsv")
+    params:
+        settings=settings_of("features"),
+        splits=lambda _, input: " ".join(
+            [
+                option("splits", input.splits),
+                option("split", ["train", "validation"] if input.splits else []),
+            ]
+        ),
+        weights=lambda _, input: option("weights", input.weights),
+        shards=study.shards,
+        code=code_of("features"),
+    message:
+        "Features of shard {wildcards.shard} of the {wildcards.cohort} volumes of training scans"
+
+
 use rule encode as encode_samples with:
     input:
         model=lambda _: results(
             f"compressors/{study.memorisation.compressor}/model.safetensors"
         ),
-        volumes=results("samples/{audited}/samples.tsv"),
+        volumes=results("{asked}/{generator}/samples.tsv"),
     output:
-        latents=shard_file("samples/{audited}/latents", ".npy"),
-        rows=shard_file("samples/{audited}/latents", ".tsv"),
+        latents=shard_file("{asked}/{generator}/latents", ".npy"),
+        rows=shard_file("{asked}/{generator}/latents", ".tsv"),
     log:
-        results("logs/encode_samples/{audited}/{shard}.log"),
+        results("logs/encode_samples/{asked}/{generator}/{shard}.log"),
     benchmark:
-        results("logs/encode_samples/{audited}/{shard}.benchmark.tsv")
+        results("logs/encode_samples/{asked}/{generator}/{shard}.benchmark.tsv")
     priority: 0
     params:
         settings=settings_of("encode"),
         shards=study.shards,
         code=lambda _: code_of("encode", architecture(study.memorisation.compressor)),
     message:
-        "Encode shard {wildcards.shard} of the samples of {wildcards.audited}"
+        "Encode shard {wildcards.shard} of the {wildcards.asked} of {wildcards.generator}"
 
 
 rule neighbours:
     input:
-        samples=results("samples/{audited}/samples.tsv"),
+        samples=results("{asked}/{generator}/samples.tsv"),
         encoded=lambda wildcards: (
-            every_shard(f"samples/{wildcards.audited}/latents", ".npy")({})
+            every_shard("{asked}/{generator}/latents", ".npy")(wildcards)
             if "latent" in SEARCHED
             else []
         ),
         own=lambda wildcards: (
-            every_shard(f"evaluation/features/{wildcards.audited}", ".safetensors")({})
+            every_shard(FEATURES[wildcards.asked], ".safetensors")(wildcards)
             if "feature" in SEARCHED
             else []
         ),
         fitted=(
-            every_shard("evaluation/features/real.training", ".safetensors")
+            every_shard("evaluation/features_training/real", ".safetensors")
             if "feature" in SEARCHED
             else []
         ),
@@ -117,15 +162,15 @@ rule neighbours:
         volumes=results("preprocessed/volumes.tsv"),
         splits=results("data/splits.tsv"),
     output:
-        rows=results("evaluation/neighbours/{audited}.csv"),
+        rows=results("evaluation/neighbours/{asked}/{generator}.csv"),
     log:
-        results("logs/neighbours/{audited}.log"),
+        results("logs/neighbours/{asked}/{generator}.log"),
     benchmark:
-        results("logs/neighbours/{audited}.benchmark.tsv")
+        results("logs/neighbours/{asked}/{generator}.benchmark.tsv")
     threads: 1
     resources:
         mem_mb=more(32000),
-        runtime=more(720),
+        runtime=more(2880),
     params:
         settings=lambda _: settings_of("neighbours"),
         samples=lambda _, input: option("samples", [input.samples]),
@@ -134,7 +179,7 @@ rule neighbours:
         ),
         code=lambda _: code_of("neighbours"),
     message:
-        "Nearest training scans of the samples of {wildcards.audited}"
+        "Nearest training scans of the {wildcards.asked} of {wildcards.generator}"
     shell:
         "wfdm neighbours --settings {params.settings:q} {params.samples} {params.measured} "
         "--latents {input.latents:q} --volumes {input.volumes:q} --splits {input.splits:q} "
@@ -145,10 +190,8 @@ use rule neighbours as neighbours_real with:
     input:
         own=lambda _: [
             path
-            for cohort in ("real", "real.training")
-            for path in every_shard(f"evaluation/features/{cohort}", ".safetensors")(
-                {}
-            )
+            for folder in ("features", "features_training")
+            for path in every_shard(f"evaluation/{folder}/real", ".safetensors")({})
             if "feature" in SEARCHED
         ],
         fitted=rules.neighbours.input.fitted,
@@ -175,13 +218,13 @@ use rule neighbours as neighbours_real with:
 rule memorisation:
     input:
         real=results("evaluation/neighbours/real.csv"),
-        samples=results("evaluation/neighbours/{audited}.csv"),
+        samples=results("evaluation/neighbours/{asked}/{generator}.csv"),
     output:
-        audit=results("evaluation/memorisation/{audited}.csv"),
+        audit=results("evaluation/memorisation/{asked}/{generator}.csv"),
     log:
-        results("logs/memorisation/{audited}.log"),
+        results("logs/memorisation/{asked}/{generator}.log"),
     benchmark:
-        results("logs/memorisation/{audited}.benchmark.tsv")
+        results("logs/memorisation/{asked}/{generator}.benchmark.tsv")
     threads: 1
     resources:
         mem_mb=2000,
@@ -191,7 +234,7 @@ rule memorisation:
         samples=lambda _, input: option("samples", [input.samples]),
         code=lambda _: code_of("memorisation"),
     message:
-        "Are samples of {wildcards.audited} copies of training scans?"
+        "Are {wildcards.asked} of {wildcards.generator} copies of training scans?"
     shell:
         "wfdm memorisation --settings {params.settings:q} --real {input.real:q} {params.samples} "
         "--out {output.audit:q} 2>&1 | tee {log:q}"
@@ -254,7 +297,7 @@ rule membership:
 
 rule planted:
     input:
-        asked=results("evaluation/neighbours/{generator}.training.csv"),
+        asked=results("evaluation/neighbours/samples_training/{generator}.csv"),
         losses=lambda wildcards: results(
             f"evaluation/membership/{DENOISED_BY[wildcards.generator]}.csv"
         ),

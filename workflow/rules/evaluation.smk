@@ -2,16 +2,12 @@
 # from them per modality.
 
 
-# The real scans whose features are taken: of the test split, and what training sees of the others.
-REAL = {"real": [], "real.training": [option("split", ["train", "validation"])]}
-
-
 localrules:
     join,
 
 
 wildcard_constraints:
-    cohort=rf"({'|'.join(['real', *study.generators])})(\.training)?",
+    cohort="|".join(["real", *study.generators]),
     rows="|".join(["mean_volume", *study.compressors]),
 
 
@@ -131,11 +127,11 @@ rule features:
     input:
         volumes=lambda wildcards: results(
             "preprocessed/volumes.tsv"
-            if wildcards.cohort in REAL
+            if wildcards.cohort == "real"
             else f"samples/{wildcards.cohort}/samples.tsv"
         ),
         splits=lambda wildcards: [results("data/splits.tsv")][
-            : wildcards.cohort in REAL
+            : wildcards.cohort == "real"
         ],
         means=results("evaluation/mean_volumes.safetensors"),
         weights=assets(study.evaluation.features.assets),
@@ -152,9 +148,7 @@ rule features:
         gpu=1,
     params:
         settings=settings_of("features"),
-        splits=lambda wildcards, input: " ".join(
-            [option("splits", input.splits), *REAL.get(wildcards.cohort, [])]
-        ),
+        splits=lambda _, input: option("splits", input.splits),
         weights=lambda _, input: option("weights", input.weights),
         shards=study.shards,
         code=code_of("features"),

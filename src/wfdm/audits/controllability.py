@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from wfdm.evaluation import control_columns as c
@@ -129,9 +130,10 @@ def shuffled(x: pd.Series, y: pd.Series, seed: int, *names: str) -> Effect:
     return float(slopes.mean()), *interval(slopes), NONE, len(x)
 
 
-def correlation(x: pd.Series, y: pd.Series) -> float:
-    """Return Pearson's r; NaN where either is constant."""
-    return float(stats.pearsonr(x, y).statistic) if x.nunique() > 1 and y.nunique() > 1 else NONE
+def correlation(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Pearson's r of two lists of numbers; NaN where either is constant."""
+    constant = min(len(np.unique(each)) for each in (x, y)) < 2
+    return NONE if constant else float(stats.pearsonr(x, y).statistic)
 
 
 def _student(values: np.ndarray) -> tuple[float, float, float]:

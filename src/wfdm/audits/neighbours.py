@@ -30,7 +30,7 @@ from wfdm.latents.standard import Standard
 from wfdm.log import progress
 
 BLOCK = 64
-"""training scans that are held at a time"""
+"""training scans that are held at a time, and queries in double precision"""
 
 Vectors = Callable[[dict[str, Any]], np.ndarray]
 """From a row of a table of scans or samples to the numbers that are compared, one axis."""
@@ -81,13 +81,25 @@ def _distances(
     what: str,
 ) -> np.ndarray:
     """Return the distance of each query to each training scan, (n, m)."""
-    queries = np.stack([vectors.query(row) for row in asking])
+    queries = _held(vectors.query, asking)
     starts = range(0, len(answering), BLOCK)
     found = []
     for start in progress(starts, f"neighbours, {what}", len(starts)):
         others = np.stack([vectors.training(row) for row in answering[start : start + BLOCK]])
         found.append(rms(queries, others, inside=space == IMAGE))
     return np.concatenate(found, axis=1)
+
+
+def _held(vectors: Vectors, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Return the numbers of each row, float32 (n, d).
+
+    At the study's size they are 11 GB: never are there two copies of them.
+    """
+    first = vectors(rows[0])
+    held = np.empty((len(rows), len(first)), np.float32)
+    for place, row in enumerate(rows):
+        held[place] = vectors(row) if place else first
+    return held
 
 
 def rms(first: np.ndarray, second: np.ndarray, inside: bool = False) -> np.ndarray:
@@ -102,7 +114,14 @@ def rms(first: np.ndarray, second: np.ndarray, inside: bool = False) -> np.ndarr
         inside: take the mean over the numbers of which either is above 0, where there is one; those
             below 0 there are none.
     """
-    a, b = first.astype(np.float64), second.astype(np.float64)
+    b = second.astype(np.float64)
+    starts = range(0, len(first), BLOCK)
+    return np.concatenate([_rms(first[each : each + BLOCK], second, b, inside) for each in starts])
+
+
+def _rms(first: np.ndarray, second: np.ndarray, b: np.ndarray, inside: bool) -> np.ndarray:
+    """Return the distances of a block of rows; `b` is `second` in double precision."""
+    a = first.astype(np.float64)
     squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None] - 2 * a @ b.T
     over: np.ndarray | int = first.shape[1]
     if inside:

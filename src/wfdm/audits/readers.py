@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from wfdm.audits.controllability import correlation
 from wfdm.evaluation import control_columns as c
 from wfdm.evaluation.controls import SAMPLES, TEST, TRAIN
 from wfdm.evaluation.resampling import FEWEST_RESAMPLED, counts_of, interval
@@ -138,9 +139,7 @@ def _scored(
             chosen = [p for group, times in zip(groups, counts, strict=True) for p in group * times]
             resampled.append(score(read[chosen], true[chosen]))
         low, high = interval(np.array(resampled))
-    varies = len(set(read)) > 1 and len(set(true)) > 1
-    r = float(stats.pearsonr(read, true).statistic) if varies else float("nan")
-    return value, low, high, r, len(read)
+    return value, low, high, correlation(read, true), len(read)
 
 
 def of_mask(recorded: np.ndarray, datasets: Sequence[str], test: np.ndarray) -> Iterator[dict]:

@@ -14,6 +14,7 @@ from wfdm.baselines.system import Published
 from wfdm.config.baselines import WdmSettings
 from wfdm.config.volumes import VolumeSettings
 from wfdm.generators.protocol import Request
+from wfdm.models.compressors.uncompressed import SUBBANDS, as_image
 from wfdm.provenance.digests import sha256_of
 
 # The authors pad a BraTS volume to 256 voxels a side, then take means of 2 voxels a side.
@@ -32,13 +33,13 @@ class Wdm(Published):
     def make(self, request: Request, seed: int) -> tuple[np.ndarray, Affine]:
         """Return the image of the last step, (x + 1) / 2, which lies as BraTS volumes do."""
         plan, half = wdm.schedule(self.row.steps), self.side // 2
-        shape = (1, wdm.SUBBANDS, half, half, half)
+        shape = (1, SUBBANDS, half, half, half)
         x = self.noise(request, seed, shape)
         for place in reversed(range(len(plan.kept))):
             x = wdm.step(
                 self.network, plan, place, x, self.noise(request, seed, shape, "step", place)
             )
-        return (wdm.as_image(x)[0, 0] / 2 + 0.5).cpu().numpy(), WHERE
+        return (as_image(x)[0, 0] / 2 + 0.5).cpu().numpy(), WHERE
 
 
 def load(file: Path) -> UNet:

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from wfdm.baselines.ancestral import Schedule, linear_betas, step_back
 from wfdm.baselines.diffusion_unet import Shape, UNet
-from wfdm.models.compressors.uncompressed import (
-    SUBBANDS,
-    as_image,
-    as_seen,
-    subbands,
-    volume_of,
-)
+from wfdm.models.compressors.uncompressed import SUBBANDS, as_image, as_seen
 
-__all__ = ["SUBBANDS", "as_image", "as_seen", "subbands", "volume_of"]
 STEPS = 1000
 SIDE = 128  # voxels of the published model's volumes
 PUBLISHED = Shape(

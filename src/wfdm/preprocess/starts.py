@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
@@ -36,7 +37,7 @@ def _upright(similarity: Similarity) -> list[np.ndarray]:
 def _upright_without_neck(similarity: Similarity) -> list[np.ndarray]:
     """The same about the middle of the head alone."""
     (fixed, _), _ = similarity.moments()
-    return _nodding(fixed, Column(similarity.moving, _UP).below_crown())
+    return _nodding(fixed, Head(similarity.moving).below_crown(_UP))
 
 
 def _upright_at_any_height(similarity: Similarity) -> list[np.ndarray]:
@@ -46,7 +47,7 @@ def _upright_at_any_height(similarity: Similarity) -> list[np.ndarray]:
     """
     points = similarity.points[:3]
     fixed = points[:, points[2] > points[2].max() - _UPPER_MM].mean(axis=1)
-    centres = Column(similarity.moving, _UP).below_any_height()
+    centres = Head(similarity.moving).below_any_height(_UP)
     return [pose for centre in centres for pose in _nodding(fixed, centre)]
 
 
@@ -55,43 +56,60 @@ def _nodding(fixed: np.ndarray, moving: np.ndarray) -> list[np.ndarray]:
     return [about(fixed, nod, moving) for nod in nods]
 
 
-class Column:
-    """A head seen as a pile of slices across `up`, with whatever lies below and above it.
+class Head:
+    """A head, upright or not, with or without neck.
 
-    Args:
-        image: a head, upright or not, with or without neck.
-        up: direction (3,) in the world that points to the crown, more or less along one of its
-            axes.
+    It is seen as a pile of slices across `up`, a direction (3,) in the world that points to the
+    crown, more or less along one of the image's axes; with whatever lies below and above it.
     """
 
-    def __init__(self, image: nib.Nifti1Image, up: np.ndarray) -> None:
-        along = image.affine[:3, :3].T @ up
-        self._axis = int(np.abs(along).argmax())
-        self._affine, self._turned = image.affine, along[self._axis] < 0
-        weight = clipped(np.asarray(image.dataobj))
-        weight = np.flip(weight, self._axis) if self._turned else weight
-        self._weight = np.moveaxis(weight, self._axis, -1)
-        self._step = float(np.linalg.norm(image.affine[:3, self._axis]))
+    def __init__(self, image: nib.Nifti1Image) -> None:
+        self._affine, self._weight = image.affine, clipped(np.asarray(image.dataobj))
 
-    def below_crown(self) -> np.ndarray:
+    def below_crown(self, up: np.ndarray) -> np.ndarray:
         """Return the centre of mass, in mm, of what lies at most `_HEAD_MM` below the crown."""
-        bright = self._weight.mean(axis=(0, 1))
-        return self._centre(int(np.flatnonzero(bright >= _LIT * bright.max())[-1]), _HEAD_MM)
+        pile = self._pile(up)
+        bright = pile.weight.mean(axis=(0, 1))
+        return pile.centre(int(np.flatnonzero(bright >= _LIT * bright.max())[-1]), _HEAD_MM)
 
-    def below_any_height(self) -> list[np.ndarray]:
+    def below_any_height(self, up: np.ndarray) -> list[np.ndarray]:
         """Return the same of `_UPPER_MM` below every height in the field, from the top."""
-        lowest, apart = round(_UPPER_MM / self._step) // 2, max(1, round(_APART_MM / self._step))
-        tops = range(self._weight.shape[-1] - 1, lowest, -apart)
-        return [self._centre(top, _UPPER_MM) for top in tops]
+        pile = self._pile(up)
+        lowest, apart = round(_UPPER_MM / pile.step) // 2, max(1, round(_APART_MM / pile.step))
+        tops = range(pile.weight.shape[-1] - 1, lowest, -apart)
+        return [pile.centre(top, _UPPER_MM) for top in tops]
 
-    def _centre(self, top: int, mm: float) -> np.ndarray:
-        first = max(0, top + 1 - round(mm / self._step))
-        centre = np.array(ndimage.center_of_mass(self._weight[..., first : top + 1]))
+    def _pile(self, up: np.ndarray) -> "_Pile":
+        along = self._affine[:3, :3].T @ up
+        axis = int(np.abs(along).argmax())
+        turned = bool(along[axis] < 0)
+        weight = np.flip(self._weight, axis) if turned else self._weight
+        return _Pile(np.moveaxis(weight, axis, -1), self._affine, axis, turned)
+
+
+@dataclass(frozen=True)
+class _Pile:
+    """Slices from the lowest to the highest, on the last axis, which is the image's `axis`."""
+
+    weight: np.ndarray
+    affine: np.ndarray
+    axis: int
+    turned: bool
+
+    @property
+    def step(self) -> float:
+        """Return mm from slice to slice."""
+        return float(np.linalg.norm(self.affine[:3, self.axis]))
+
+    def centre(self, top: int, mm: float) -> np.ndarray:
+        """Return the centre of mass, in mm, of the slices that lie at most so far below one."""
+        first = max(0, top + 1 - round(mm / self.step))
+        centre = np.array(ndimage.center_of_mass(self.weight[..., first : top + 1]))
         centre[-1] += first
-        if self._turned:
-            centre[-1] = self._weight.shape[-1] - 1 - centre[-1]
-        voxel = np.insert(centre[:2], self._axis, centre[-1])
-        return (self._affine @ [*voxel, 1])[:3]
+        if self.turned:
+            centre[-1] = self.weight.shape[-1] - 1 - centre[-1]
+        voxel = np.insert(centre[:2], self.axis, centre[-1])
+        return (self.affine @ [*voxel, 1])[:3]
 
 
 def _principal_axes(similarity: Similarity) -> list[np.ndarray]:
@@ -115,9 +133,9 @@ def _right_angles(similarity: Similarity) -> list[np.ndarray]:
 def _right_angles_without_neck(similarity: Similarity) -> list[np.ndarray]:
     """The same about the middle of the head alone, wherever its crown is."""
     (fixed, _), _ = similarity.moments()
-    return [
-        about(fixed, turn, Column(similarity.moving, turn[:, 2]).below_crown()) for turn in _cube()
-    ]
+    head, turns = Head(similarity.moving), _cube()
+    middles = {up: head.below_crown(np.array(up)) for up in {tuple(turn[:, 2]) for turn in turns}}
+    return [about(fixed, turn, middles[tuple(turn[:, 2])]) for turn in turns]
 
 
 def _cube() -> list[np.ndarray]:
