@@ -34,6 +34,7 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.stages import plan
 from wfdm.training.denoiser import StageB, train_denoiser
+from wfdm.training.loop import Job
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -102,7 +103,7 @@ def train(system: System, latents: Path, out: Path, **training: Any) -> Path:
     kind = "scale" if isinstance(system.network, LdmNetwork) else "unscaled"
     task = training_task(system.process, **(TRAINING | training))
     task = replace(task, network=system.network, latents=kind)
-    train_denoiser(task, latents, cohort(), STATISTICS, out, 1, 0, "identity")
+    train_denoiser(task, latents, cohort(), STATISTICS, Job(out, "identity"))
     return out
 
 
