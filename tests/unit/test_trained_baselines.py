@@ -24,9 +24,9 @@ from wfdm.config.study import Study, merged
 from wfdm.data.metadata import load_schema
 from wfdm.errors import UserError
 from wfdm.generators import Request, load
-from wfdm.generators.latents import start_noise, step_noise
 from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
+from wfdm.latents.noise import start_noise, step_noise
 from wfdm.latents.standard import Standard
 from wfdm.models.compressors.registry import build
 from wfdm.models.denoisers import folder
@@ -327,12 +327,12 @@ def test_med_ddpm_is_carried_by_the_authors_chain(trained: Callable[[str], Path]
     sampling = SamplerSettings(sampler="ancestral", steps=25, clamp=True)
     generator = load(trained("med-ddpm"), sampling)
     request = REQUESTS[1]
-    x = start_noise(generator.space, generator.name, request, 3)[None]
+    x = start_noise(generator.space.shape, generator.name, request.name, 3)[None]
     planes = torch.zeros(1, 4, *x.shape[2:])
     planes[:, 3] = 1
     plan = med.schedule().every(torch.arange(9, 250, 10))
     for number, place in enumerate(reversed(range(25))):
-        noise = step_noise(generator.space, generator.name, [request], 3, number)
+        noise = step_noise(generator.space.shape, generator.name, [request.name], 3, number)
         x = med.step(generator.denoiser.network, plan, place, x, planes, noise)
     (ours,) = generator.sample([request], 3)
     np.testing.assert_allclose(ours.volume, (x[0, 0] / 2 + 0.5).numpy(), atol=1e-4)
@@ -344,7 +344,7 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
     """Its authors add noise of variance beta; ours is the posterior's (docs/baselines.md)."""
     generator = load(trained("wdm"), SamplerSettings(sampler="ancestral", steps=50, clamp=True))
     request, network = REQUESTS[0], generator.denoiser
-    x = start_noise(generator.space, generator.name, request, 3)[None]
+    x = start_noise(generator.space.shape, generator.name, request.name, 3)[None]
     conditions = Conditions.of([request.modality], [request.metadata], STATISTICS)
     label = network.label(network.told.vector(conditions))
     plan = wdm.schedule().every(torch.arange(19, 1000, 20))
@@ -352,7 +352,7 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
         for number, place in enumerate(reversed(range(50))):
             embedding = network.network.embedded(plan.asked[place : place + 1]) + label
             image = wdm.as_image(network.network.answer(x, embedding)).clamp(-1, 1)
-            noise = step_noise(generator.space, generator.name, [request], 3, number)
+            noise = step_noise(generator.space.shape, generator.name, [request.name], 3, number)
             x = step_back(plan, place, x, wdm.as_seen(image), noise, "posterior")
     (ours,) = generator.sample([request], 3)
     wanted = (wdm.as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)

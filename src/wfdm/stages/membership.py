@@ -4,12 +4,11 @@ Every scan has the same times and noises. Validation scans are left out: a train
 weights that are the best on them.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Latents, Out, Scans, Splits, Threads
+from wfdm.stages.arguments import Denoiser, Latents, Out, Scans, Splits, Threads
 from wfdm.stages.inputs import device, files_of, networks_of
 
 Settings = reads("seed", "{denoiser}", "memorisation.membership", "evaluation.resamples")
@@ -17,7 +16,7 @@ Settings = reads("seed", "{denoiser}", "memorisation.membership", "evaluation.re
 
 def run(
     settings: Any,
-    model: Annotated[Path, "model.safetensors of the denoiser."],
+    model: Denoiser,
     latents: Latents,
     scans: Scans,
     splits: Splits,

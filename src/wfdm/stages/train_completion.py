@@ -5,12 +5,11 @@ each session with two modalities or more, one is made and a random subset of the
 Only the branch is trained and kept, with the digest of its denoiser.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Latents, Out, Scans, Splits, Threads, Workers
+from wfdm.stages.arguments import Denoiser, Latents, Out, Scans, Splits, Threads, Workers
 from wfdm.stages.inputs import files_of, networks_of
 
 Settings = reads(
@@ -25,7 +24,7 @@ Settings = reads(
 
 def run(
     settings: Any,
-    denoiser: Annotated[Path, "model.safetensors of the denoiser."],
+    denoiser: Denoiser,
     latents: Latents,
     scans: Scans,
     splits: Splits,
