@@ -55,7 +55,7 @@ def mapped(path: Path) -> np.ndarray:
     """Map a shard's array. Raises UserError where it is missing or damaged."""
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(
             f"{path}: missing, cut short or damaged ({error}): remove it, and the tables beside "
             "it, and run again"
