@@ -37,6 +37,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/timing.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/completion.smk"
+include: "workflow/rules/few_steps.smk"
 include: "workflow/rules/controllability.smk"
 include: "workflow/rules/audits.smk"
 include: "workflow/rules/audit_tables.smk"
@@ -68,6 +69,7 @@ rule tables:
         [results("tables/tableA1.csv")] if study.completions else [],
         [results("tables/tableA2.csv")] if study.controllability else [],
         [results("tables/tableA3.csv")] if study.memorisation else [],
+        [results("tables/tableA4.csv")] if study.few_steps else [],
         [results("tables/planted.csv")] if PLANTS else [],
 
 
@@ -81,6 +83,7 @@ rule figures:
         multiext(results("figures/figureA3"), ".pdf", ".png")
         if study.memorisation
         else [],
+        multiext(results("figures/figureA4"), ".pdf", ".png") if study.few_steps else [],
 
 
 rule all:

@@ -120,7 +120,7 @@ def _volumes(words: list[str], out: Path) -> dict[str, list[str]]:
     table = read_table(Path(_value(words, "--volumes")))
     table = with_split(table, read_splits(Path(_value(words, "--splits"))))
     task = Task(read.compressor, read.seed, read.volume, read.architecture, read.training)
-    files = Files(cache.parent, [], None, cache, float(_value(words, "--cache-mb")), None)
+    files = Files([], None, cache, float(_value(words, "--cache-mb")))
     objective = StageA(task, read.training, table, files)
     digests = dict(zip(table["path"], table["sha256"], strict=True))
     out.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from wfdm.data.paths import SPACE, key_of, scan_id, volume_name
 from wfdm.data.table import MODALITIES, columns, rows_of, write_table
 from wfdm.data.volumes import model_affine, write_nifti
 from wfdm.training.completion import Task, train_completion
+from wfdm.training.loop import Job
 from wfdm.training.plain_unet import UNetTask, train_plain_unet
 
 HAVE = {  # by session: split and modalities; the last has nothing to go with it
@@ -66,7 +67,7 @@ def complete(root: Path, out: Path, scans: pd.DataFrame | None = None, **changes
     """Train a branch on the denoiser of `root`; return its folder."""
     given = (cohort() if scans is None else scans).drop(columns="person")
     task, denoiser = completion_task(**changes), root / "denoisers" / "tiny"
-    train_completion(task, denoiser, root / "latents", given, out, 1, 0, "identity")
+    train_completion(task, denoiser, root / "latents", given, Job(out, "identity"))
     return out
 
 
@@ -75,7 +76,7 @@ def regress(root: Path, out: Path, **changes: object) -> Path:
     task, network = completion_task(**changes), PlainUNetSettings(channels=8, down=(1, 1), up=(1,))
     plain = UNetTask(task.name, task.seed, network, task.training)
     scans, denoiser = cohort().drop(columns="person"), root / "denoisers" / "tiny"
-    train_plain_unet(plain, denoiser, root / "latents", scans, out, 1, 0, "identity")
+    train_plain_unet(plain, denoiser, root / "latents", scans, Job(out, "identity"))
     return out
 
 

@@ -26,6 +26,7 @@ from wfdm.latents.cache import merge
 from wfdm.latents.encode import encode_shard
 from wfdm.models.compressors.registry import build, save
 from wfdm.training.denoiser import StageB, Task, train_denoiser
+from wfdm.training.loop import Job
 
 VOLUME = VolumeSettings(shape=(16, 16, 16))
 SPACING = 2.0
@@ -120,7 +121,7 @@ def train(
     """Train a denoiser on a folder of the cohort's latents; return the denoiser's folder."""
     scans = cohort() if scans is None else scans
     task = replace(training_task(**changes), latents=latents)
-    train_denoiser(task, folder, scans, STATISTICS, out, 1, 0, "identity")
+    train_denoiser(task, folder, scans, STATISTICS, Job(out, "identity"))
     return out
 
 

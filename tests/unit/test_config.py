@@ -233,6 +233,32 @@ SHRINKING = {"kind": "ddpm", "beta_first": 0.02, "beta_last": 0.01}
             {"denoisers": {"y": LDM}, "completions": {"x": {"denoiser": "y"}}},
             "completions.x.denoiser: a branch controls a U-Net of kind unet",
         ),
+        ({"distilled": {"x": {"denoiser": "nope"}}}, "distilled.x.denoiser: there is no 'nope'"),
+        ({"distilled": {"wfdm": {"denoiser": "wfdm"}}}, "denoisers.wfdm has its folder already"),
+        (
+            {"distilled": {"x": {"denoiser": "ddpm-cosine-l2"}}},
+            "distilled.x.denoiser: 'ddpm-cosine-l2' is of process ddpm",
+        ),
+        (
+            {"distilled": {"x": {"denoiser": "wfdm", "sampling": {"sampler": "ddim"}}}},
+            "distilled.x.sampling.sampler: ddim does not fit",
+        ),
+        (
+            {"distilled": {"x": {"denoiser": "wfdm", "pairs": 256}}},
+            "256 held out of 256 pairs leave none",
+        ),
+        (
+            {
+                "distilled": {"x": {"denoiser": "wfdm"}},
+                "generators": {"wfdm": {"denoiser": "x", "guidance": 2.0}},
+            },
+            "guidance: 2 needs a denoiser that was trained",
+        ),
+        ({"few_steps": {"denoiser": "nope"}}, "few_steps.denoiser: there is no 'nope'"),
+        (
+            {"few_steps": {"reference": {"sampler": "ddim"}}},
+            "few_steps.reference.sampler: ddim does not fit",
+        ),
         (
             {"compressors": {"wf-vae": {"training": {"perceptual": {"lpips": {}}}}}},
             "give either network or lpips",

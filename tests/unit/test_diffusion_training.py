@@ -25,6 +25,7 @@ from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import ema
 from wfdm.training.conditioned import BalancedDraws, balanced_weights
 from wfdm.training.denoiser import StageB, train_denoiser
+from wfdm.training.loop import Job
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 
@@ -105,7 +106,7 @@ def test_untrained_loss_is_that_of_the_linear_answer(
     """A fresh network says zero: what is left is c(t) z, or nothing, against x0 - noise."""
     task = training_task(steps=1, learning_rate=1e-9, loss=loss, validation_scans=1)
     task = replace(task, process=RectifiedFlowSettings(linear_answer=linear))
-    train_denoiser(task, latents, cohort(), STATISTICS, tmp_path, 1, 0, "identity")
+    train_denoiser(task, latents, cohort(), STATISTICS, Job(tmp_path, "identity"))
     r = (8**3 / 32768) ** (1 / 3)  # half time, shifted for the latent's 8 x 8 x 8 voxels
     t = 0.5 * r / (1 + 0.5 * (r - 1))
     scans, expected = cohort(), []
@@ -167,7 +168,7 @@ def test_ddpm_is_trained_on_its_own_target(prediction: str, latents: Path, tmp_p
     """A fresh network says zero: what is left is the target of step 501 of 1000, MONAI's 500."""
     process = DiscreteDiffusionSettings(kind="ddpm", prediction=prediction)
     task = training_task(process, steps=1, learning_rate=1e-9, validation_scans=1)
-    train_denoiser(task, latents, cohort(), STATISTICS, tmp_path, 1, 0, "identity")
+    train_denoiser(task, latents, cohort(), STATISTICS, Job(tmp_path, "identity"))
     scans, expected = cohort(), []
     monai = DDPMScheduler(schedule="cosine")
     for name in scans.loc[scans["split"] == "validation", "scan_id"]:

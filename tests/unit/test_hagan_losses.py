@@ -49,7 +49,7 @@ def batch_of(objective: Hagan, size: int = 2) -> dict[str, Tensor]:
 
 
 def test_each_network_is_moved_by_its_own_loss_alone(volumes: pd.DataFrame, tmp_path: Path) -> None:
-    objective = Hagan(task(), volumes, Files(tmp_path))
+    objective = Hagan(task(), volumes, Files())
     run = Noted(objective)
     terms = objective.step(run, batch_of(objective), torch_generator(3))  # type: ignore[arg-type]
     assert run.touched == {"model": {"model"}, "discriminator": {"discriminator"}}
@@ -65,7 +65,7 @@ def test_reconstructions_move_the_encoders_alone(volumes: pd.DataFrame, tmp_path
     """Eight times their weight: eight times the encoders' gradients, the generator's the same."""
     found = []
     for weight in (1.0, 8.0):
-        objective = Hagan(task(reconstruction_weight=weight), volumes, Files(tmp_path))
+        objective = Hagan(task(reconstruction_weight=weight), volumes, Files())
         moved: dict[str, Tensor] = {}
 
         def update(
@@ -88,7 +88,7 @@ def test_reconstructions_move_the_encoders_alone(volumes: pd.DataFrame, tmp_path
 
 def test_losses_are_the_papers(volumes: pd.DataFrame, tmp_path: Path) -> None:
     """Computed again from the networks themselves, with logarithms and means written out."""
-    objective = Hagan(task(), volumes, Files(tmp_path))
+    objective = Hagan(task(), volumes, Files())
     for module in objective.modules.values():
         module.eval()  # so that no pass moves the discriminators' power iteration
     batch, rng = batch_of(objective), torch_generator(3)
@@ -120,7 +120,7 @@ def test_losses_are_the_papers(volumes: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_rare_modalities_are_drawn_as_often_as_told(volumes: pd.DataFrame, tmp_path: Path) -> None:
     """Six training scans: two of T1w and T2w, one of each other."""
-    objective = Hagan(task(balance=1.0), volumes, Files(tmp_path))
+    objective = Hagan(task(balance=1.0), volumes, Files())
     objective.data.volumes = [np.zeros((1, 1, 1, 1), np.float16)] * 6  # type: ignore[assignment]
     rng = np.random.default_rng(0)
     drawn = [int(objective.data.draw(rng)["modality"]) for _ in range(2000)]

@@ -30,6 +30,7 @@ from wfdm.models.features import lpips, medicalnet
 from wfdm.provenance.digests import sha256_of
 from wfdm.training import compressor, losses
 from wfdm.training import crops as scans
+from wfdm.training.loop import Job
 
 STAND_IN = FeatureSettings(depth=10, weights=None, seed=3)
 SHAPE = (32, 32, 24)
@@ -149,8 +150,8 @@ def stage(**changes) -> compressor.Task:
 
 
 def run(stage_, cohort, out, cache_mb=100):
-    files = compressor.Files(out, cache=out / "cache", cache_mb=cache_mb)
-    compressor.train_compressor(stage_, cohort, files, 1, 0, "identity")
+    files = compressor.Files(cache=out / "cache", cache_mb=cache_mb)
+    compressor.train_compressor(stage_, cohort, files, Job(out, "identity"))
     return pd.read_csv(out / "history.csv")
 
 
@@ -237,12 +238,16 @@ def test_the_history_is_shown_in_tensorboard_too(cohort, tmp_path):
 
 
 def test_speed_and_memory_are_told(cohort, tmp_path):
-    files = compressor.Files(tmp_path)
-    told = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
+    files = compressor.Files()
+    told = compressor.train_compressor(
+        stage(steps=3, **QUICK), cohort, files, Job(tmp_path, "identity")
+    )
     assert told["steps"] == 3
     assert told["items_per_second"] == pytest.approx(2 / told["seconds_per_step"])
     assert 50 < told["peak_memory_mb"] < 50_000
-    again = compressor.train_compressor(stage(steps=3, **QUICK), cohort, files, 1, 0, "identity")
+    again = compressor.train_compressor(
+        stage(steps=3, **QUICK), cohort, files, Job(tmp_path, "identity")
+    )
     assert again["steps"] == 0
 
 
@@ -275,11 +280,11 @@ def test_lpips_is_a_perceptual_term_too(cohort, tmp_path):
     heads = {f"lin{i}.model.1.weight": torch.rand(1, len(h), 1, 1) for i, h in enumerate(net.heads)}
     torch.save(heads, tmp_path / "heads.pth")
     settings = PerceptualSettings(network=None, lpips=LpipsSettings(every=4))
-    files = compressor.Files(tmp_path, [tmp_path / "backbone.pth", tmp_path / "heads.pth"])
+    files = compressor.Files([tmp_path / "backbone.pth", tmp_path / "heads.pth"])
     cube = VolumeSettings(shape=(32, 32, 32))
     big = stage(steps=2, validate_every=1, crop=cube.shape, perceptual=settings)
     big = replace(big, volume=cube)
-    compressor.train_compressor(big, cohort, files, 1, 0, "identity")
+    compressor.train_compressor(big, cohort, files, Job(tmp_path, "identity"))
     history = pd.read_csv(tmp_path / "history.csv")
     assert (history["perceptual"] > 0).all()
 
@@ -297,9 +302,9 @@ def test_published_weights_are_measured_and_kept(cohort, tmp_path):
     architecture = MaisiAutoencoder(kind="maisi", channels=(8, 8), norm_groups=4)
     weights = models.build(architecture).net.state_dict()
     torch.save(weights, tmp_path / "maisi.pt")
-    files = compressor.Files(tmp_path, pretrained=tmp_path / "maisi.pt")
+    files = compressor.Files(pretrained=tmp_path / "maisi.pt")
     fixed = stage(architecture=architecture, train=False)
-    assert compressor.train_compressor(fixed, cohort, files, 1, 0, "identity") == {}
+    assert compressor.train_compressor(fixed, cohort, files, Job(tmp_path, "identity")) == {}
     kept = models.load(tmp_path).net.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in weights.items())
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1

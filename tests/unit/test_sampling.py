@@ -14,8 +14,8 @@ from wfdm.config.generators import SamplerSettings
 from wfdm.errors import UserError
 from wfdm.generators import Request, decoded_noise, folder, load
 from wfdm.generators.latent_diffusion import LatentDiffusion
-from wfdm.generators.latents import start_noise
 from wfdm.generators.protocol import Generator
+from wfdm.latents.noise import start_noise
 from wfdm.models.haar import inverse
 
 STUDY = (4, 48, 56, 40)
@@ -132,7 +132,7 @@ def test_request_and_seed_decide(generator: Generator) -> None:
 def test_reference_is_decoded_noise(study: Path) -> None:
     reference = decoded_noise.load("noise", study / "latents")
     (sample,) = reference.sample(REQUESTS[:1], 7)
-    noise = start_noise(reference.space, "noise", REQUESTS[0], 7)
+    noise = start_noise(reference.space.shape, "noise", REQUESTS[0].name, 7)
     assert abs(float(noise.std()) - 1) < 0.05
     expected = inverse(noise[None] / reference.space.scale, "exact")[0, 0].clamp(0, 1)
     np.testing.assert_allclose(sample.volume, expected.numpy(), atol=1e-6)

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file
 
+from tests.unit import short_plan
 from wfdm.errors import UserError
 from wfdm.training import ema
 from wfdm.training.loop import Plan, Run, train
@@ -66,8 +67,7 @@ def endless_slope(loss):
 
 
 def plan(folder: Path, **changes) -> Plan:
-    kept = {"name": "parabola", "seed": 1, "steps": 20, "validate_every": 5, "folder": folder}
-    return Plan(**(kept | {"config": lambda _: "{}", "identity": "a"} | changes))
+    return short_plan.plan(folder, "parabola", **({"steps": 20, "validate_every": 5} | changes))
 
 
 def history(folder: Path) -> pd.DataFrame:

@@ -21,15 +21,16 @@ from wfdm.config.generators import InferenceSettings, SamplerSettings
 from wfdm.config.networks import LdmNetwork, MedDdpmNetwork, WdmNetwork
 from wfdm.data.metadata import load_schema
 from wfdm.generators import Request, load
-from wfdm.generators.latents import start_noise, step_noise
 from wfdm.latents.cache import Latents
 from wfdm.latents.moments import Moments
+from wfdm.latents.noise import start_noise, step_noise
 from wfdm.latents.standard import Standard
 from wfdm.models.compressors.uncompressed import as_image, as_seen
 from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.training.denoiser import StageB, train_denoiser
+from wfdm.training.loop import Job
 
 SMALL: dict[str, Any] = {"channels": (8, 16), "res_blocks": 1, "norm_groups": 8}
 
@@ -96,7 +97,7 @@ def train(system: System, latents: Path, out: Path, **training: Any) -> Path:
     kind = "scale" if isinstance(system.network, LdmNetwork) else "unscaled"
     task = training_task(system.process, **(TRAINING | training))
     task = replace(task, network=system.network, latents=kind)
-    train_denoiser(task, latents, cohort(), STATISTICS, out, 1, 0, "identity")
+    train_denoiser(task, latents, cohort(), STATISTICS, Job(out, "identity"))
     return out
 
 
@@ -294,12 +295,12 @@ def test_med_ddpm_is_carried_by_the_authors_chain(trained: Callable[[str], Path]
     sampling = SamplerSettings(sampler="ancestral", steps=25, clamp=True)
     generator = load(trained("med-ddpm"), sampling)
     request = REQUESTS[1]
-    x = start_noise(generator.space, generator.name, request, 3)[None]
+    x = start_noise(generator.space.shape, generator.name, request.name, 3)[None]
     planes = torch.zeros(1, 4, *x.shape[2:])
     planes[:, 3] = 1
     plan = med.schedule().every(torch.arange(9, 250, 10))
     for number, place in enumerate(reversed(range(25))):
-        noise = step_noise(generator.space, generator.name, [request], 3, number)
+        noise = step_noise(generator.space.shape, generator.name, [request.name], 3, number)
         x = med.step(generator.denoiser.network, plan, place, x, planes, noise)
     (ours,) = generator.sample([request], 3)
     np.testing.assert_allclose(ours.volume, (x[0, 0] / 2 + 0.5).numpy(), atol=1e-4)
@@ -311,7 +312,7 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
     """Its authors add noise of variance beta; ours is the posterior's (docs/baselines.md)."""
     generator = load(trained("wdm"), SamplerSettings(sampler="ancestral", steps=50, clamp=True))
     request, network = REQUESTS[0], generator.denoiser
-    x = start_noise(generator.space, generator.name, request, 3)[None]
+    x = start_noise(generator.space.shape, generator.name, request.name, 3)[None]
     conditions = Conditions.of([request.modality], [request.metadata], STATISTICS)
     label = network.label(network.told.vector(conditions))
     plan = wdm.schedule().every(torch.arange(19, 1000, 20))
@@ -319,7 +320,7 @@ def test_wdm_is_carried_by_the_authors_clamp_and_the_posterior(
         for number, place in enumerate(reversed(range(50))):
             embedding = network.network.embedded(plan.asked[place : place + 1]) + label
             image = as_image(network.network.answer(x, embedding)).clamp(-1, 1)
-            noise = step_noise(generator.space, generator.name, [request], 3, number)
+            noise = step_noise(generator.space.shape, generator.name, [request.name], 3, number)
             x = step_back(plan, place, x, as_seen(image), noise, "posterior")
     (ours,) = generator.sample([request], 3)
     wanted = (as_image(x)[0, 0] / 2 + 0.5).clamp(0, 1)

@@ -30,6 +30,7 @@ from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.records import record_path
 from wfdm.stages import benchmark, plan, rows, sample, sample_test, train_gan
 from wfdm.tables.systems import described
+from wfdm.training.loop import Job
 
 CONFIG = Path(__file__).parents[2] / "config"
 ROW = TrainedGanSettings(kind="gan", label="HA-GAN (trained here)", gan="tiny")
@@ -41,7 +42,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def train(volumes: pd.DataFrame, out: Path, start: Path | None = None, **training: Any) -> Path:
-    train_hagan(task(**training), volumes, Files(out, start=start), 1, 0, "identity")
+    train_hagan(task(**training), volumes, Files(), Job(out, "identity", start))
     return out
 
 
@@ -81,7 +82,7 @@ def test_another_seed_or_name_trains_another(volumes: pd.DataFrame, tmp_path: Pa
     made = []
     for number, changes in enumerate(({}, {"seed": 8}, {"name": "other"})):
         out = tmp_path / str(number)
-        train_hagan(replace(task(steps=1), **changes), volumes, Files(out), 1, 0, "identity")
+        train_hagan(replace(task(steps=1), **changes), volumes, Files(), Job(out, "identity"))
         made.append((out / "model.safetensors").read_bytes())
     assert len(set(made)) == 3
 

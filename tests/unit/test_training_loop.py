@@ -10,9 +10,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tests.unit import short_plan
 from wfdm.errors import UserError
 from wfdm.training import learning_rates
 from wfdm.training.loop import Plan, train
+
+ROOT = Path(__file__).parents[2]
 
 STEPS = 60
 
@@ -57,8 +60,7 @@ class Line:
 
 
 def plan(folder: Path, **changes) -> Plan:
-    kept = {"name": "line", "seed": 1, "steps": STEPS, "validate_every": 10, "folder": folder}
-    return Plan(**(kept | {"config": lambda _: "{}", "identity": "a"} | changes))
+    return short_plan.plan(folder, "line", **({"steps": STEPS, "validate_every": 10} | changes))
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -91,8 +93,8 @@ def test_the_exported_weights_are_those_of_the_best_validation(undisturbed):
 
 def disturbed(folder: Path, number: signal.Signals) -> tuple[int, str]:
     """Start a training, send it a signal between two validations; return status and its words."""
-    command = [sys.executable, __file__, str(folder)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.unit.test_training_loop", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     state = folder / "last" / "state.safetensors"
     while not state.exists():
         assert process.poll() is None, process.stderr.read()

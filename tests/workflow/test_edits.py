@@ -58,6 +58,7 @@ UNTOLD = {  # nowhere told as a difference from the paper
     "what changes no number": ({"compressor_training": {"checkpointing": True}}, TRAINED),
 }
 ANOTHER = {"kind": "diffusion", "label": "WFDM in 5 steps", "denoiser": "wfdm", "steps": 5}
+HELD_OUT = {"validation_scans": 2}
 ADVERSARY = {
     "gans": {"adversary": {"network": {"side": 128}}},
     "generators": {"adversary": {"kind": "gan", "gan": "adversary"}},
@@ -147,6 +148,17 @@ SETTINGS = {  # these are told
             **{"completed_tests": 1, "completion_metrics": 2, "join_completion": 1},
             **{"tableA1": 1, "figureA1": 1},
         },
+    ),
+    "a student and its row of table 4": (
+        {
+            "distilled": {"few": {"denoiser": "wfdm", "pairs": 9, "training": HELD_OUT}},
+            "generators": {"few": {**ANOTHER, "denoiser": "few"}},
+        },
+        {"pairs": 2, "distil": 1, **SAMPLED, "table2": 1, **TIMED},
+    ),
+    "quality against steps": (
+        {"few_steps": {}},
+        {"endpoints": 1, "endpoints_reference": 1, "tableA4": 1, "figureA4": 1},
     ),
     "the audit of memorisation": (
         {"memorisation": {"compressor": "wf-sa-vae"}},

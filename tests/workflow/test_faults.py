@@ -139,7 +139,7 @@ def test_a_cut_latent_is_named_by_a_training(drill):
     cut(path)
     told = drill.refused("train_denoiser")
     assert str(path.relative_to(drill.workflow.folder)) in told
-    assert "remove it, and index.tsv beside it, and run again" in told
+    assert "remove it, and the tables beside it, and run again" in told
     path.unlink()
     for rule in ("encode", "latents", "train_denoiser"):
         drill.again(rule)

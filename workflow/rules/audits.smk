@@ -273,6 +273,8 @@ rule membership:
         results("logs/membership/{denoiser}.log"),
     benchmark:
         results("logs/membership/{denoiser}.benchmark.tsv")
+    wildcard_constraints:
+        denoiser="|".join([*study.denoisers, *study.distilled]) or "none",
     threads: 1
     resources:
         mem_mb=more(32000),
@@ -282,11 +284,7 @@ rule membership:
         settings=lambda wildcards: settings_of(
             "membership", denoiser=wildcards.denoiser
         ),
-        code=lambda wildcards: code_of(
-            "membership",
-            study.denoisers[wildcards.denoiser].network.implementation,
-            study.denoisers[wildcards.denoiser].process.implementation,
-        ),
+        code=lambda wildcards: code_denoised("membership", wildcards.denoiser),
     message:
         "Does the loss of {wildcards.denoiser} tell its training scans?"
     shell:

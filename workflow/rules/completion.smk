@@ -129,7 +129,9 @@ rule complete_tests:
         ),
         missing="",
         shards=study.shards,
-        code=lambda wildcards: code_completed("complete_cohort", wildcards),
+        code=lambda wildcards: code_sampled(
+            "complete_cohort", denoiser_completed(wildcards)
+        ),
     message:
         "Make test scans of shard {wildcards.shard} again with {wildcards.completion}"
     shell:
@@ -153,7 +155,9 @@ use rule complete_tests as complete_missing with:
         ),
         missing="--missing",
         shards=study.shards,
-        code=lambda wildcards: code_completed("complete_cohort", wildcards),
+        code=lambda wildcards: code_sampled(
+            "complete_cohort", denoiser_completed(wildcards)
+        ),
     message:
         "Make what the sessions of shard {wildcards.shard} lack with {wildcards.completion}"
 

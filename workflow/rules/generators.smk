@@ -34,11 +34,7 @@ rule train_denoiser:
         settings=lambda wildcards: settings_of(
             "train_denoiser", denoiser=wildcards.denoiser
         ),
-        code=lambda wildcards: code_of(
-            "train_denoiser",
-            study.denoisers[wildcards.denoiser].network.implementation,
-            study.denoisers[wildcards.denoiser].process.implementation,
-        ),
+        code=lambda wildcards: code_denoised("train_denoiser", wildcards.denoiser),
     message:
         "Train denoiser {wildcards.denoiser}"
     shell:

@@ -58,7 +58,7 @@ def compressor_of(row):
 def latents_of(path):
     """Return an input function: a file of the latents that a denoiser models."""
     return lambda wildcards: results(
-        f"latents/{compressor_of(study.denoisers[wildcards.denoiser])}/{path}"
+        f"latents/{compressor_of(denoiser_of(study, wildcards.denoiser))}/{path}"
     )
 
 
@@ -102,11 +102,29 @@ def phantom_lesions_of(wildcards):
     return [path] if folder and Path(folder) == Path(path).parent else []
 
 
-def code_completed(stage, wildcards):
-    """Return the code that completed scans depend on, in a stage that makes them."""
-    row = denoiser_completed(wildcards)
+def code_sampled(stage, row):
+    """Return the code of a stage that makes latents or volumes with a denoiser, given its row."""
     parts = [row.network.implementation, row.process.implementation]
     return code_of(stage, architecture(compressor_of(row)), *parts)
+
+
+def teacher_of(denoiser):
+    """Return the row of `denoisers` that has a denoiser's network: its own, or its teacher's."""
+    student = study.distilled.get(denoiser)
+    return student.denoiser if student else denoiser
+
+
+def taught_by(path):
+    """Return an input function: a file of a student's teacher."""
+    return lambda wildcards: results(
+        f"denoisers/{teacher_of(wildcards.distilled)}/{path}"
+    )
+
+
+def code_denoised(stage, denoiser):
+    """Return the code of a stage that asks a denoiser, without its compressor's."""
+    row = denoiser_of(study, denoiser)
+    return code_of(stage, row.network.implementation, row.process.implementation)
 
 
 def source_of(wildcards):
@@ -133,7 +151,7 @@ def models_of(wildcards):
     if isinstance(row, PublishedSystem):
         masks = [path for folder in row.needs for path in listed(folder)]
         return assets(row.assets[1:]) + masks
-    made = study.denoisers[row.denoiser] if row.kind == "diffusion" else row
+    made = denoiser_of(study, row.denoiser) if row.kind == "diffusion" else row
     if row.kind in ("gan", "folder", "real", "mean"):
         return []
     return [results(f"compressors/{compressor_of(made)}/model.safetensors")]
@@ -155,7 +173,7 @@ def code_of_made(stage, wildcards):
     row = study.generators[wildcards.generator]
     made, parts = row, []
     if row.kind == "diffusion":
-        made = study.denoisers[row.denoiser]
+        made = denoiser_of(study, row.denoiser)
         parts = [made.network.implementation, made.process.implementation]
     if row.kind in ("diffusion", "noise", "reconstruction"):
         parts.append(architecture(compressor_of(made)))
@@ -167,8 +185,10 @@ def parts_of(wildcards):
     name = wildcards.generator
     row, found = study.generators[name], {"generator": name}
     if row.kind == "diffusion":
-        found["denoiser"] = row.denoiser
-        row = study.denoisers[row.denoiser]
+        found["denoiser"] = teacher_of(
+            row.denoiser
+        )  # no time depends on what a student learned
+        row = study.denoisers[found["denoiser"]]
     if hasattr(row, "compressor"):
         found["compressor"] = compressor_of(row)
     return found
@@ -191,7 +211,7 @@ def latents_behind(generators):
     for name in generators:
         row = study.generators[name]
         if row.kind == "diffusion":
-            yield name, study.denoisers[row.denoiser].compressor
+            yield name, denoiser_of(study, row.denoiser).compressor
 
 
 def domain_of(compressor):
@@ -294,7 +314,7 @@ def label_of(section, name):
 def drawn():
     """Return the rows that figure 1 shows, by what each of them is."""
     generator = study.figures.generator
-    denoiser = study.generators[generator].denoiser
+    denoiser = teacher_of(study.generators[generator].denoiser)
     compressor = study.denoisers[denoiser].compressor
     return {"generator": generator, "denoiser": denoiser, "compressor": compressor}
 

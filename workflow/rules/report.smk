@@ -34,6 +34,14 @@ DATA = {
         if study.memorisation
         else {}
     ),
+    **(
+        {
+            "Quality against steps": results("tables/tableA4.csv"),
+            "Quality against steps, drawn": results("figures/figureA4.png"),
+        }
+        if study.few_steps
+        else {}
+    ),
     **({"Planted duplicates": results("tables/planted.csv")} if PLANTS else {}),
     "Differences from the paper's study": results("tables/differences.csv"),
     "Metadata coverage": results("data/coverage.tsv"),

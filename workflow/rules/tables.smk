@@ -26,7 +26,7 @@ HISTORIES = {
     },
     **{
         f"denoisers/{name}": results(f"denoisers/{name}/history.csv")
-        for name in study.denoisers
+        for name in [*study.denoisers, *study.distilled]
     },
     **{f"gans/{name}": results(f"gans/{name}/history.csv") for name in study.gans},
 }

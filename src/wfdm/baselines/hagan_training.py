@@ -49,7 +49,7 @@ from wfdm.data.table import MODALITIES
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.conditioned import Balanced, next_modality
-from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.loop import Batch, Job, Plan, Run, train
 from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 
@@ -81,34 +81,27 @@ class Task:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a training writes, and what it reads beside the volumes.
+    """What a training reads beside the volumes.
 
     Attributes:
-        out: receives model.safetensors (the average at the lowest val_loss), config.json,
-            history.csv, tensorboard/, and last/ with the state to continue from.
         cache: folder of the cache of standardised volumes; None for no cache.
         cache_mb: most that the cache holds.
-        start: weights of another training to begin with; None for fresh ones.
     """
 
-    out: Path
     cache: Path | None = None
     cache_mb: float = 0
-    start: Path | None = None
 
 
-def train_hagan(
-    task: Task, volumes: pd.DataFrame, files: Files, threads: int, workers: int, identity: str
-) -> dict[str, float]:
+def train_hagan(task: Task, volumes: pd.DataFrame, files: Files, job: Job) -> dict[str, float]:
     """Train HA-GAN, or continue a training that was cut off.
 
     Args:
         task: what is trained.
         volumes: scan_id, modality, path, sha256, split of the preprocessed scans.
-        files: where it writes, and what else it reads.
-        threads: CPU threads.
-        workers: loader processes, 0 for none.
-        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
+        files: what else it reads.
+        job: where it runs; its folder receives model.safetensors (the average at the lowest
+            val_loss), config.json, history.csv, tensorboard/, and last/ with the state to continue
+            from.
 
     Returns:
         Speed and memory, for the record.
@@ -118,22 +111,8 @@ def train_hagan(
     """
     objective = Hagan(task, volumes, files)
     shape = task.volume.shape
-    plan = Plan(
-        name=task.name,
-        seed=task.seed,
-        steps=task.training.steps,
-        validate_every=task.training.validate_every,
-        folder=files.out,
-        config=lambda _: config_text(
-            task.name, task.network, objective.modalities, shape, task.spacing
-        ),
-        identity=identity,
-        start=files.start,
-        precision=task.training.precision,
-        threads=threads,
-        workers=workers,
-    )
-    return train(objective, plan)
+    config = config_text(task.name, task.network, objective.modalities, shape, task.spacing)
+    return train(objective, Plan(task.name, task.seed, task.training, lambda _: config, job))
 
 
 class BalancedVolumes:

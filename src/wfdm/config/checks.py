@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wfdm.config.compressors import FIXED, CompressorSettings
 from wfdm.config.denoisers import UNetSettings
+from wfdm.config.distilled import denoiser_of
 from wfdm.config.generators import (
     DiffusionSettings,
     NoiseSettings,
@@ -23,7 +24,7 @@ SMALLEST = 48  # voxels a side: MS-SSIM has five scales with a window of 3
 
 def problem(study: Study) -> str | None:
     """Return the first thing that cannot work, naming its key; None when all is well."""
-    first = (_spelling, _names, _labels, _volumes)
+    first = (_spelling, _distilled, _names, _labels, _volumes)
     checks = (
         *first,
         _crops,
@@ -31,6 +32,7 @@ def problem(study: Study) -> str | None:
         _cubes,
         _samplers,
         _completions,
+        _few_steps,
         _controlled,
         _memorisation,
         _intensities,
@@ -40,8 +42,8 @@ def problem(study: Study) -> str | None:
 
 def _spelling(study: Study) -> Iterator[str]:
     """Names of rows become names of folders, and parts of patterns."""
-    sections = ("compressors", "denoisers", "gans", "generators", "schedulers", "completions")
-    for section in sections:
+    folders = ("compressors", "denoisers", "gans", "generators", "schedulers", "completions")
+    for section in (*folders, "distilled"):
         for name in getattr(study, section):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
                 yield f"{section}: '{name}' names a folder: use letters, digits, - and _ only"
@@ -61,7 +63,7 @@ def _names(study: Study) -> Iterator[str]:
         yield from _diffusion(study, drawn, "figures.generator")
         row = study.generators[drawn]
         assert isinstance(row, DiffusionSettings)
-        if not isinstance(study.denoisers[row.denoiser].network, UNetSettings):
+        if not isinstance(denoiser_of(study, row.denoiser).network, UNetSettings):
             yield f"figures.generator: figure 1 shows a U-Net of kind unet; '{drawn}' has another"
 
 
@@ -71,7 +73,7 @@ def _generators(study: Study) -> Iterator[str]:
             yield "generators.real: 'real' stands for the test scans; give it another name"
         if isinstance(generator, DiffusionSettings):
             where = f"generators.{name}.denoiser"
-            yield from _known(study.denoisers, generator.denoiser, where)
+            yield from _known(study.denoisers | study.distilled, generator.denoiser, where)
         if isinstance(generator, TrainedGanSettings):
             yield from _known(study.gans, generator.gan, f"generators.{name}.gan")
         if isinstance(generator, NoiseSettings | ReconstructionSettings):
@@ -159,7 +161,7 @@ def _cubes(study: Study) -> Iterator[str]:
 def _samplers(study: Study) -> Iterator[str]:
     for name, generator in study.generators.items():
         if isinstance(generator, DiffusionSettings):
-            denoiser = study.denoisers[generator.denoiser]
+            denoiser = denoiser_of(study, generator.denoiser)
             dropout = denoiser.training.conditioning_dropout
             if found := generator.misfit(denoiser.process, dropout):
                 yield f"generators.{name}.{found}"
@@ -180,6 +182,30 @@ def _completions(study: Study) -> Iterator[str]:
             yield f"{where}.denoiser: a branch controls a U-Net of kind unet; name another denoiser"
         if found := row.sampling.exact.misfit(denoiser.process, 0):
             yield f"{where}.sampling.{found}"
+
+
+def _distilled(study: Study) -> Iterator[str]:
+    for name, row in study.distilled.items():
+        where = f"distilled.{name}"
+        if name in study.denoisers:
+            yield f"{where}: denoisers.{name} has its folder already; give it another name"
+        yield from _known(study.denoisers, row.denoiser, f"{where}.denoiser")
+        teacher = study.denoisers[row.denoiser]
+        if teacher.process.kind != "rflow":
+            yield (
+                f"{where}.denoiser: '{row.denoiser}' is of process {teacher.process.kind}; reflow "
+                "straightens a rectified flow: name a denoiser of process rflow"
+            )
+        if found := row.sampling.misfit(teacher.process, teacher.training.conditioning_dropout):
+            yield f"{where}.sampling.{found}"
+
+
+def _few_steps(study: Study) -> Iterator[str]:
+    if study.few_steps is not None:
+        where, asked = "few_steps", study.few_steps
+        yield from _known(study.denoisers, asked.denoiser, f"{where}.denoiser")
+        if found := asked.reference.exact.misfit(study.denoisers[asked.denoiser].process, 0):
+            yield f"{where}.reference.{found}"
 
 
 def _controlled(study: Study) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Section, label_field
-from wfdm.config.generators import InferenceSettings, SamplerSettings, TrajectorySettings
+from wfdm.config.generators import TrajectorySettings
 from wfdm.config.training import AveragedTraining
 
 
@@ -37,12 +37,6 @@ class CompletionSampling(TrajectorySettings):
         description="our choice: completions from as many noises, of which the mean latent is "
         "decoded: nearer in the mean square, and smoother than any scan; 1: a draw",
     )
-
-    @property
-    def exact(self) -> SamplerSettings:
-        """The sampler of these, without guidance and without a lever."""
-        exact = InferenceSettings(arithmetic="float32")
-        return SamplerSettings(**self.model_dump(exclude={"draws"}), inference=exact)
 
 
 class PlainUNetSettings(Section):

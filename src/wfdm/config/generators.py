@@ -68,6 +68,12 @@ class TrajectorySettings(Section):
         0.0, description="of ddim: 0 adds no noise on the way, 1 as much as ancestral; DDIM's own"
     )
 
+    @property
+    def exact(self) -> "SamplerSettings":
+        """The sampler of these in float32, without guidance and without a lever."""
+        own = self.model_dump(include=set(TrajectorySettings.model_fields))
+        return SamplerSettings(**own, inference=InferenceSettings(arithmetic="float32"))
+
 
 class SamplerSettings(TrajectorySettings):
     """How noise becomes a sample; no value of these trains anything."""
@@ -86,6 +92,12 @@ class SamplerSettings(TrajectorySettings):
         json_schema_extra=NO_NUMBERS,
     )
     inference: InferenceSettings = InferenceSettings()
+
+    @property
+    def passes(self) -> int:
+        """How often a sample asks the network."""
+        each = 2 if self.sampler == "heun" else 1
+        return self.steps * each * (1 if self.guidance == 1 else 2)
 
     def misfit(self, process: ProcessSettings, conditioning_dropout: float) -> str | None:
         """Return why a denoiser cannot be sampled so, in one line; None where it can.

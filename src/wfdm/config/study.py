@@ -34,6 +34,7 @@ from wfdm.config.compressors import (
 )
 from wfdm.config.controllability import ControllabilitySettings
 from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, DiscreteDiffusionSettings
+from wfdm.config.distilled import DistilledSettings, FewStepsSettings
 from wfdm.config.evaluation import EvaluationSettings, FigureSettings, TimingSettings
 from wfdm.config.gans import GanSettings
 from wfdm.config.generators import (
@@ -52,7 +53,7 @@ from wfdm.config.volumes import VolumeSettings
 
 ROWS = (
     *("compressors", "denoisers", "gans", "generators", "schedulers", "completions"),
-    "controllability",
+    *("controllability", "distilled"),
 )
 """sections of named rows"""
 SHARED = CompressorTraining()
@@ -217,6 +218,16 @@ class Study(Section):
         {},
         description="generators whose control by metadata is measured, the paper's future work "
         "(5.2), by name; none, unless a file adds one (docs/controllability.md)",
+    )
+    distilled: dict[str, DistilledSettings] = Field(
+        {},
+        description="denoisers that need few steps, distilled from a trained one, by name; none, "
+        "unless a file adds one (docs/few-steps.md)",
+    )
+    few_steps: FewStepsSettings | None = Field(
+        None,
+        description="quality against steps, table A4; null: none, unless a file asks for it "
+        "(docs/few-steps.md)",
     )
     memorisation: MemorisationSettings | None = Field(
         None,

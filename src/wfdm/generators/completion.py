@@ -20,9 +20,10 @@ from wfdm.errors import UserError
 from wfdm.generators import latent_diffusion
 from wfdm.generators.inference import exact, rounding
 from wfdm.generators.latent_diffusion import LatentDiffusion
-from wfdm.generators.latents import decoded, start_noise, step_noise
+from wfdm.generators.latents import decoded
 from wfdm.generators.path import ConditionalPath
 from wfdm.generators.protocol import Request, Sample, refuse_others
+from wfdm.latents.noise import start_noise, step_noise
 from wfdm.models.denoisers import branch_folder
 from wfdm.models.denoisers.branch import Branch
 from wfdm.models.denoisers.conditions import Conditions
@@ -122,14 +123,15 @@ class Completion:
             guidance=1.0,
         )
         modality = conditions.modality.to(device)
-        total = torch.zeros(frozen.space.shape, device=device)
+        shape = frozen.space.shape
+        total = torch.zeros(shape, device=device)
         for number in range(self.draws):
             name = f"{self.name} {number}" if number else self.name  # of the noise
 
             def draw(step: int, name: str = name) -> Tensor:
-                return step_noise(frozen.space, name, [request], seed, step).to(device)
+                return step_noise(shape, name, [request.name], seed, step).to(device)
 
-            start = start_noise(frozen.space, name, request, seed)[None].to(device)
+            start = start_noise(shape, name, request.name, seed)[None].to(device)
             made = carry(frozen.sampling, path, start, times, draw)
             total += frozen.standard.scaled(made, modality)[0]
         return total / self.draws, engine.decode

@@ -11,9 +11,10 @@ from wfdm.config.generators import NoiseSettings
 from wfdm.data.paths import SPACE
 from wfdm.data.table import MODALITIES
 from wfdm.data.volumes import model_affine
-from wfdm.generators.latents import decoded, start_noise
+from wfdm.generators.latents import decoded
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
+from wfdm.latents.noise import start_noise
 from wfdm.latents.space import LatentSpace, read_space
 from wfdm.models.compressors.base import Compressor
 
@@ -42,7 +43,8 @@ class DecodedNoise:
         refuse_others(self, requests, self.name)
         affine = model_affine(self.space.volume_shape, self.space.spacing)
         for request in requests:
-            noise = start_noise(self.space, self.name, request, seed).to(accelerator())
+            own = start_noise(self.space.shape, self.name, request.name, seed)
+            noise = own.to(accelerator())
             volume = decoded(self.compressor.decode, self.space, noise)
             yield Sample(request, volume, affine)
 

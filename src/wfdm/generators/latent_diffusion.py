@@ -22,10 +22,11 @@ from wfdm.data.volumes import model_affine
 from wfdm.errors import UserError
 from wfdm.generators.guard import guarded
 from wfdm.generators.inference import Engine
-from wfdm.generators.latents import decoded, start_noise, step_noise
+from wfdm.generators.latents import decoded
 from wfdm.generators.path import ConditionalPath
 from wfdm.generators.protocol import Request, Sample, refuse_others
 from wfdm.latents.compressor import load_compressor
+from wfdm.latents.noise import start_noise, step_noise
 from wfdm.latents.space import LatentSpace
 from wfdm.latents.standard import FILE as STANDARD
 from wfdm.latents.standard import Standard
@@ -45,7 +46,9 @@ class LatentDiffusion:
     """A denoiser with its compressor, process and sampler, ready to use.
 
     Attributes:
-        name: of the denoiser; part of the noise's seed.
+        name: of the denoiser.
+        noise: part of the noise's seed: the name, or of a distilled denoiser its teacher's, so that
+            both make the same volume of it.
         modalities: those that it was trained on.
         space: scale and shape of its latents.
         standard: how the denoiser sees them, on `device`.
@@ -61,6 +64,7 @@ class LatentDiffusion:
     """
 
     name: str
+    noise: str
     modalities: tuple[Modality, ...]
     space: LatentSpace
     standard: Standard
@@ -125,10 +129,11 @@ class LatentDiffusion:
             if self.sampling.clamp
             else None,
         )
-        starts = [start_noise(self.space, self.name, each, seed) for each in requests]
+        names, shape = [request.name for request in requests], self.space.shape
+        starts = [start_noise(shape, self.noise, name, seed) for name in names]
 
         def draw(step: int) -> Tensor:
-            return step_noise(self.space, self.name, requests, seed, step).to(self.device)
+            return step_noise(shape, self.noise, names, seed, step).to(self.device)
 
         start = torch.stack(starts).to(self.device)
         made = carry(self.sampling, path, start, times, draw)
@@ -170,6 +175,7 @@ def load(folder: Path | str, sampling: SamplerSettings = PUBLISHED) -> LatentDif
     }
     return LatentDiffusion(
         name=config["name"],
+        noise=config["noise"],
         modalities=config["modalities"],
         space=space,
         standard=standard,
@@ -220,6 +226,7 @@ def untrained(
     space = LatentSpace(1.0, latent_shape, volume_shape, 1.0, "", "")
     return LatentDiffusion(
         name=name,
+        noise=name,
         modalities=MODALITIES,  # type: ignore[arg-type]
         space=space,
         standard=Standard(zero, one, zero, zero[:1]).to(device),

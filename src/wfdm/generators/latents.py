@@ -1,41 +1,14 @@
-"""Where a latent generator starts, and how its latents become volumes."""
+"""How the latents of a generator become volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wfdm.generators.protocol import Request
 from wfdm.latents.space import LatentSpace
-from wfdm.seeds import seed_for, torch_generator
-
-
-def start_noise(space: LatentSpace, name: str, request: Request, seed: int) -> Tensor:
-    """Return z_1 of one request, float32 (C, d, h, w), on the CPU.
-
-    It is unit noise from the request's own generator, named by (seed, "sample", name, request): it
-    depends on neither device, order nor the other requests.
-    """
-    own = torch_generator(seed_for(seed, "sample", name, request.name))
-    return torch.randn(space.shape, generator=own)
-
-
-def step_noise(
-    space: LatentSpace, name: str, requests: Sequence[Request], seed: int, step: int
-) -> Tensor:
-    """Return the unit noise of one step of a sampler, float32 (B, C, d, h, w), on the CPU.
-
-    Each request's is its own generator's, named as its `start_noise` and by the step: it depends on
-    neither the batch nor the steps before.
-    """
-    owns = (
-        torch_generator(seed_for(seed, "sample", name, request.name, "step", step))
-        for request in requests
-    )
-    return torch.stack([torch.randn(space.shape, generator=own) for own in owns])
 
 
 @torch.no_grad()

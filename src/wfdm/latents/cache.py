@@ -18,6 +18,7 @@ from wfdm.atomic import write_text
 from wfdm.data.shards import shard_name, shard_path
 from wfdm.data.table import read_table, write_table
 from wfdm.errors import UserError
+from wfdm.latents.arrays import mapped
 from wfdm.latents.moments import moments
 from wfdm.latents.space import LatentSpace, read_space
 from wfdm.provenance.digests import sha256_of
@@ -94,14 +95,7 @@ def _scale(folder: Path, squares: list[float], numbers: int) -> float:
 
 def _open(folder: Path, shard: str) -> np.ndarray:
     """Map a shard's array."""
-    path = folder / f"{shard}.npy"
-    try:
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: missing, cut short or damaged ({error}): remove it, and index.tsv beside it, "
-            "and run again"
-        ) from None
+    return mapped(folder / f"{shard}.npy")
 
 
 class Latents:

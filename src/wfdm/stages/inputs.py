@@ -123,6 +123,13 @@ def architecture_of(compressor: Path) -> str:
     return read_architecture(compressor.parent).implementation
 
 
+def files_of(denoiser: Path) -> list[Path]:
+    """Return the files of a trained denoiser that its answers depend on, given its weights."""
+    from wfdm.latents.standard import FILE
+
+    return [denoiser, *map(denoiser.with_name, ("config.json", FILE))]
+
+
 def networks_of(denoiser: Path) -> list[str]:
     """Return the implementations of a trained denoiser's network and process, given its folder.
 

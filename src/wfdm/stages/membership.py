@@ -4,20 +4,19 @@ Every scan has the same times and noises. Validation scans are left out: a train
 weights that are the best on them.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Latents, Out, Scans, Splits, Threads
-from wfdm.stages.inputs import device, networks_of
+from wfdm.stages.arguments import Denoiser, Latents, Out, Scans, Splits, Threads
+from wfdm.stages.inputs import device, files_of, networks_of
 
 Settings = reads("seed", "{denoiser}", "memorisation.membership", "evaluation.resamples")
 
 
 def run(
     settings: Any,
-    model: Annotated[Path, "model.safetensors of the denoiser."],
+    model: Denoiser,
     latents: Latents,
     scans: Scans,
     splits: Splits,
@@ -33,8 +32,7 @@ def run(
     from wfdm.data.table import read_scans, read_table, with_split, write_csv
 
     index = latents.with_name("index.tsv")
-    beside = [model.with_name("config.json"), model.with_name("standard.safetensors")]
-    inputs = [model, *beside, latents, index, scans, splits]
+    inputs = [*files_of(model), latents, index, scans, splits]
     summary = out.with_name(f"{out.stem}_auc.csv")
     with recorded("membership", out, settings, inputs, networks_of(model.parent)) as record:
         where = device(threads)

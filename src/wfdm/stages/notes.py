@@ -21,7 +21,7 @@ PREPROCESSED = ("phantom", "preprocess", "volumes")
 COMPRESSED = (*INDEXED, *PREPROCESSED, "mean_volumes", "train_compressor")
 SYNTHESISED = (
     *COMPRESSED,
-    *("encode", "latents", "train_denoiser", "sample_test"),
+    *("encode", "latents", "train_denoiser", "pairs", "distil", "sample_test"),
     *("features", "diversity", "synthesis"),
 )
 STAGES = {
@@ -77,13 +77,17 @@ def _used(study: Study, table: str) -> dict[str, Collection[str] | None]:
         return used
     names = set(of_table[table](study))
     made = [study.generators[name] for name in names]
-    denoisers = {row.denoiser for row in made if row.kind == "diffusion"}
+    named = {row.denoiser for row in made if row.kind == "diffusion"}
+    students = {name for name in named if name in study.distilled}
+    teachers = {study.distilled[name].denoiser for name in students}
+    denoisers = named - students | teachers
     compressors = {study.denoisers[name].compressor for name in denoisers}
     compressors |= {row.compressor for row in made if row.kind in ("noise", "reconstruction")}
     gans = {row.gan for row in made if row.kind == "gan"}
     return {
         "{compressor}": compressors,
         "{denoiser}": denoisers,
+        "{distilled}": students,
         "{gan}": gans,
         "{generator}": names,
     }

@@ -41,7 +41,7 @@ def table4(study: Study) -> list[str]:
 
     One that is named as its row of table 5 stands there alone.
     """
-    return [*table2(study), *_references(study)]
+    return [*table2(study), *references(study)]
 
 
 def table6(study: Study) -> list[str]:
@@ -51,7 +51,7 @@ def table6(study: Study) -> list[str]:
 
 def table5(study: Study) -> dict[str, str]:
     """Return the generator of each row of tables 5 and 16 to 19, by the row's key."""
-    return table7(study) | {name: name for name in _references(study)}
+    return table7(study) | {name: name for name in references(study)}
 
 
 def table7(study: Study) -> dict[str, str]:
@@ -70,6 +70,18 @@ def draws(study: Study) -> dict[str, list[str]]:
         same = study.generators[name].model_copy(update={"label": ""}).model_dump_json()
         families.setdefault(same, []).append(name)
     return {names[0]: names for names in families.values() if len(names) > 1}
+
+
+def few_steps(study: Study) -> list[str]:
+    """Return the generators of table A4: of one denoiser and its students."""
+    assert study.few_steps is not None
+    teacher = study.few_steps.denoiser
+    students = {name for name, row in study.distilled.items() if row.denoiser == teacher}
+    return [
+        name
+        for name, row in study.generators.items()
+        if row.kind == "diffusion" and row.denoiser in {teacher, *students}
+    ]
 
 
 def known_copies(study: Study) -> list[str]:
@@ -93,6 +105,7 @@ def _models(study: Study) -> list[str]:
     return [name for name, row in study.generators.items() if row.kind in MODELS]
 
 
-def _references(study: Study) -> list[str]:
+def references(study: Study) -> list[str]:
+    """Return the generators that stand for no model: real scans, and what is made of them."""
     models = set(_models(study))
     return [name for name in study.generators if name not in models]

@@ -10,7 +10,7 @@ from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Label, Out, Published
 from wfdm.stages.inputs import labels, pairs, paths
 
-Settings = reads("sources", "generators", "denoisers")
+Settings = reads("sources", "generators", "denoisers", "distilled")
 
 
 def run(

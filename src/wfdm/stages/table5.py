@@ -10,7 +10,7 @@ from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Label, Note, Out, Published
 from wfdm.stages.inputs import labels, paths
 
-Settings = reads("schedulers", "generators", "denoisers")
+Settings = reads("schedulers", "generators", "denoisers", "distilled")
 
 
 def run(
@@ -27,6 +27,7 @@ def run(
     modality: Annotated[str | None, "Only its scans: tables 16 to 19 instead of 5."] = None,
 ) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
+    from wfdm.config.distilled import denoiser_of
     from wfdm.tables.systems import scheduler
     from wfdm.tables.table5 import Scheduler, table5
     from wfdm.tables.written import write_table
@@ -38,5 +39,5 @@ def run(
         schedulers = {key: Scheduler(name) for key, name in names.items()}
         for key in settings.schedulers.keys() & rows.keys():
             made = settings.generators[settings.schedulers[key].generator]
-            schedulers[key] = scheduler(settings.denoisers[made.denoiser], made)
+            schedulers[key] = scheduler(denoiser_of(settings, made.denoiser), made)
         record.outputs = write_table(table5(schedulers, rows, published, note, modality), out)

@@ -7,7 +7,7 @@ from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Note, Out, Published
 from wfdm.stages.inputs import paths
 
-Settings = reads("schedulers", "generators", "denoisers")
+Settings = reads("schedulers", "generators", "denoisers", "distilled")
 
 
 def run(
@@ -20,6 +20,7 @@ def run(
     note: Note = "",
 ) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
+    from wfdm.config.distilled import denoiser_of
     from wfdm.tables.systems import scheduler
     from wfdm.tables.timing import table7
     from wfdm.tables.written import write_table
@@ -28,5 +29,7 @@ def run(
     with recorded("table7", out, settings, [*rows.values(), published]) as record:
         record.settings |= {"note": note}
         made = {key: settings.generators[settings.schedulers[key].generator] for key in rows}
-        schedulers = {key: scheduler(settings.denoisers[g.denoiser], g) for key, g in made.items()}
+        schedulers = {
+            key: scheduler(denoiser_of(settings, row.denoiser), row) for key, row in made.items()
+        }
         record.outputs = write_table(table7(rows, schedulers, published, note), out)

@@ -5,13 +5,12 @@ each session with two modalities or more, one is made and a random subset of the
 Only the branch is trained and kept, with the digest of its denoiser.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
-from wfdm.stages.arguments import Latents, Out, Scans, Splits, Threads, Workers
-from wfdm.stages.inputs import networks_of
+from wfdm.stages.arguments import Denoiser, Latents, Out, Scans, Splits, Threads, Workers
+from wfdm.stages.inputs import files_of, networks_of
 
 Settings = reads(
     "seed",
@@ -25,7 +24,7 @@ Settings = reads(
 
 def run(
     settings: Any,
-    denoiser: Annotated[Path, "model.safetensors of the denoiser."],
+    denoiser: Denoiser,
     latents: Latents,
     scans: Scans,
     splits: Splits,
@@ -34,14 +33,12 @@ def run(
     workers: Workers = 0,
 ) -> None:
     """Write the folder of a completion: weights, configuration, history, resumable state."""
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, with_split
-    from wfdm.latents import standard
+    from wfdm.stages.selection import encoded_scans
     from wfdm.training.completion import Task, train_completion
+    from wfdm.training.loop import Job
 
     index = latents.with_name("index.tsv")
-    trained = [denoiser, *map(denoiser.with_name, ("config.json", standard.FILE))]
-    inputs = [*trained, latents, index, scans, splits]
+    inputs = [*files_of(denoiser), latents, index, scans, splits]
     task = Task(
         name=settings.completion,
         seed=settings.seed,
@@ -52,16 +49,12 @@ def run(
     )
     implementations = networks_of(denoiser.parent)
     with recorded("train-completion", out, settings, inputs, implementations) as record:
-        table = read_scans(scans).drop(columns="person")
-        encoded = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+        job = Job(out.parent, record.identity, threads=threads, workers=workers)
         record.results = train_completion(
             task,
             denoiser.parent,
             latents.parent,
-            with_split(encoded, read_splits(splits)),
-            out.parent,
-            threads,
-            workers,
-            record.identity,
+            encoded_scans(scans, splits, index),
+            job,
         )
         record.outputs = [out, *map(out.with_name, ("config.json", "history.csv"))]

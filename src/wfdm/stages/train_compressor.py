@@ -42,6 +42,7 @@ def run(
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_table, with_split
     from wfdm.training.compressor import Files, Task, train_compressor
+    from wfdm.training.loop import Job
 
     chosen = settings.training.perceptual.assets if settings.training else []
     assets = [*chosen, *filter(None, [settings.pretrained])]
@@ -49,7 +50,7 @@ def run(
     chosen_start = settings.training.start_from if settings.training else None
     start = weights_of(from_ or chosen_start)
     inputs = [volumes, splits, *verified(assets, weights), *filter(None, [start])]
-    files = Files(out.parent, perceptual or [], pretrained, cache, cache_mb, start)
+    files = Files(perceptual or [], pretrained, cache, cache_mb)
     task = Task(
         name=settings.compressor,
         seed=settings.seed,
@@ -60,5 +61,6 @@ def run(
     used = implementations(settings.architecture, settings.pretrained)
     with recorded("train-compressor", out, settings, inputs, used) as record:
         table = with_split(read_table(volumes), read_splits(splits))
-        record.results = train_compressor(task, table, files, threads, workers, record.identity)
+        job = Job(out.parent, record.identity, start, threads, workers)
+        record.results = train_compressor(task, table, files, job)
         record.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]

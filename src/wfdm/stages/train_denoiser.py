@@ -45,11 +45,11 @@ def run(
 ) -> None:
     """Write the folder of a denoiser: weights, configuration, history, resumable state."""
     from wfdm.data.metadata import load_schema, read_statistics
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.latents import moments, standard
     from wfdm.models.denoisers.folder import fields_of
+    from wfdm.stages.selection import encoded_scans
     from wfdm.training.denoiser import Task, train_denoiser
+    from wfdm.training.loop import Job
 
     index, means = latents.with_name("index.tsv"), latents.with_name(moments.FILE)
     start = weights_of(from_ or settings.training.start_from)
@@ -68,18 +68,13 @@ def run(
     with recorded("train-denoiser", out, settings, inputs, implementations) as record:
         # A part of the settings that has a file of its own.
         record.numbers["metadata_fields"] = fields_of(load_schema())
-        table = read_scans(scans).drop(columns="person")
-        encoded = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+        job = Job(out.parent, record.identity, start, threads, workers)
         record.results = train_denoiser(
             task,
             latents.parent,
-            with_split(encoded, read_splits(splits)),
+            encoded_scans(scans, splits, index),
             read_statistics(statistics),
-            out.parent,
-            threads,
-            workers,
-            record.identity,
-            start,
+            job,
         )
         beside = ("config.json", standard.FILE, "history.csv")
         record.outputs = [out, *map(out.with_name, beside)]

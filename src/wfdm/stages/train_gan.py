@@ -32,6 +32,7 @@ def run(
     """Write the folder of a GAN: weights, configuration, history, resumable state."""
     from wfdm.baselines.hagan_training import Files, Task, train_hagan
     from wfdm.stages.selection import split_volumes
+    from wfdm.training.loop import Job
 
     start = weights_of(from_ or settings.training.start_from)
     inputs = [volumes, splits, *filter(None, [start])]
@@ -43,8 +44,9 @@ def run(
         volume=settings.volume,
         spacing=settings.spacing,
     )
-    files = Files(out.parent, cache, cache_mb, start)
+    files = Files(cache, cache_mb)
     with recorded("train-gan", out, settings, inputs) as record:
         table = split_volumes(volumes, splits)
-        record.results = train_hagan(task, table, files, threads, workers, record.identity)
+        job = Job(out.parent, record.identity, start, threads, workers)
+        record.results = train_hagan(task, table, files, job)
         record.outputs = [out, out.with_name("config.json"), out.with_name("history.csv")]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from wfdm.config.reads import reads
 from wfdm.provenance.records import recorded
 from wfdm.stages.arguments import Latents, Out, Scans, Splits, Threads, Workers
-from wfdm.stages.inputs import networks_of
+from wfdm.stages.inputs import files_of, networks_of
 
 Settings = reads(
     "seed",
@@ -31,27 +31,22 @@ def run(
     workers: Workers = 0,
 ) -> None:
     """Write the folder of a U-Net: weights, configuration, history, resumable state."""
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, with_split
     from wfdm.latents import standard
+    from wfdm.stages.selection import encoded_scans
+    from wfdm.training.loop import Job
     from wfdm.training.plain_unet import UNetTask, train_plain_unet
 
     index = latents.with_name("index.tsv")
-    trained = [denoiser, *map(denoiser.with_name, ("config.json", standard.FILE))]
-    inputs = [*trained, latents, index, scans, splits]
+    inputs = [*files_of(denoiser), latents, index, scans, splits]
     task = UNetTask(settings.completion, settings.seed, settings.unet, settings.training)
     implementations = networks_of(denoiser.parent)
     with recorded("train-plain-unet", out, settings, inputs, implementations) as record:
-        table = read_scans(scans).drop(columns="person")
-        encoded = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+        job = Job(out.parent, record.identity, threads=threads, workers=workers)
         record.results = train_plain_unet(
             task,
             denoiser.parent,
             latents.parent,
-            with_split(encoded, read_splits(splits)),
-            out.parent,
-            threads,
-            workers,
-            record.identity,
+            encoded_scans(scans, splits, index),
+            job,
         )
         record.outputs = [out, *map(out.with_name, ("config.json", "history.csv", standard.FILE))]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from wfdm.config.baselines import PublishedSystem
 from wfdm.config.denoisers import DenoiserSettings
+from wfdm.config.distilled import denoiser_of
 from wfdm.config.generators import DiffusionSettings, GeneratorSettings, TrainedGanSettings
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
@@ -25,7 +26,7 @@ def described(
     """Return the cells of table 2 of one generator.
 
     Args:
-        settings: `sources` and `denoisers` of the study.
+        settings: `sources`, `denoisers` and `distilled` of the study.
         row: the generator.
         made_of: config.json of its denoiser or GAN, its table of volumes, or its published weights.
         compressor: what the compressor is called whose latents it models.
@@ -43,7 +44,7 @@ def described(
         return modalities | row.table2 | {"Training source": ", ".join(sources)}
     if not isinstance(row, DiffusionSettings):
         return modalities | {"note": f"finished volumes of {made_of}: nothing else is known"}
-    denoiser = settings.denoisers[row.denoiser]
+    denoiser = denoiser_of(settings, row.denoiser)
     return modalities | {
         "Conditioning": denoiser.network.conditioning,
         "Synthesis domain": domain or f"Latent ({compressor})",

@@ -76,6 +76,16 @@ def table7(
     return beside(ours, read_published(published), pairs, OWN, note, "Sampler")
 
 
+def seconds(path: Path | str) -> dict[str, str]:
+    """Return the mean seconds of a volume by column: a CPU's time has another than a GPU's.
+
+    Raises:
+        UserError: the file cannot be read or is no timing.
+    """
+    found = _cells(_read(path))
+    return {name: found[name] for name in found if name.startswith(MEASURED[0])}
+
+
 def _read(path: Path | str) -> dict[str, Any]:
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))

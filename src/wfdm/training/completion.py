@@ -27,7 +27,7 @@ from wfdm.provenance.digests import sha256_of
 from wfdm.seeds import seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.cases import Cases, seen_sources
-from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.loop import Batch, Job, Plan, Run, train
 from wfdm.training.noising import TIMES, Answer, Noising
 
 
@@ -57,23 +57,17 @@ def train_completion(
     denoiser: Path,
     latents: Path,
     scans: pd.DataFrame,
-    out: Path,
-    threads: int,
-    workers: int,
-    identity: str,
+    job: Job,
 ) -> dict[str, float]:
-    """Train a branch, or continue one that was cut off; write it into `out`.
+    """Train a branch, or continue one that was cut off.
 
     Args:
         task: what is trained.
         denoiser: folder of the trained denoiser.
         latents: folder of the latent cache.
         scans: columns of the scan table without the person, and the split, of every encoded scan.
-        out: receives model.safetensors (EMA weights of the branch alone), config.json,
-            history.csv, last/.
-        threads: CPU threads.
-        workers: loader processes.
-        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
+        job: where it runs; its folder receives model.safetensors (EMA weights of the branch alone),
+            config.json, history.csv, last/.
 
     Returns:
         Speed and memory, for the record.
@@ -92,19 +86,8 @@ def train_completion(
         denoiser=denoiser,
         denoiser_sha256=sha256_of(denoiser / "model.safetensors"),
     )
-    plan = Plan(
-        name=task.name,
-        seed=task.seed,
-        steps=task.training.steps,
-        validate_every=task.training.validate_every,
-        folder=out,
-        config=partial(branch_folder.config_text, about),
-        identity=identity,
-        precision=task.training.precision,
-        threads=threads,
-        workers=workers,
-    )
-    return train(objective, plan)
+    config = partial(branch_folder.config_text, about)
+    return train(objective, Plan(task.name, task.seed, task.training, config, job))
 
 
 class StageC(Averaged):

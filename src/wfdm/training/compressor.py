@@ -24,7 +24,7 @@ from wfdm.seeds import seed_for, seeded_weights
 from wfdm.training import ema, learning_rates, losses, results
 from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.crops import Crops
-from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.loop import Batch, Job, Plan, Run, train
 from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 
@@ -52,34 +52,27 @@ class Task:
 
 @dataclass(frozen=True)
 class Files:
-    """What a training reads beside the volumes, and where it writes.
+    """What a training reads beside the volumes.
 
     Attributes:
-        out: receives model.safetensors (at the lowest val_loss), config.json, history.csv,
-            tensorboard/, and in last/ the newest weights and the state to continue from.
         perceptual: weights of the perceptual network, where the settings name some; for LPIPS the
             backbone, then the heads.
         pretrained: published weights of a compressor that is not trained here.
         cache: folder of the cache of standardised volumes; None for no cache.
         cache_mb: most that the cache holds.
-        start: weights of another training to begin with; None for fresh ones.
     """
 
-    out: Path
     perceptual: Sequence[Path] = ()
     pretrained: Path | None = None
     cache: Path | None = None
     cache_mb: float = 0
-    start: Path | None = None
 
 
 def train_compressor(
     task: Task,
     volumes: pd.DataFrame,
     files: Files,
-    threads: int,
-    workers: int,
-    identity: str,
+    job: Job,
 ) -> dict[str, Any]:
     """Train one compressor, or continue; a fixed or pretrained one is only measured.
 
@@ -87,9 +80,9 @@ def train_compressor(
         task: what is trained.
         volumes: scan_id, modality, path, sha256, split of the preprocessed scans.
         files: what else it reads, and where it writes.
-        threads: CPU threads.
-        workers: loader processes, 0 for none.
-        identity: of settings, inputs and code; a kept state of another one is not continued.
+        job: where it runs; its folder receives model.safetensors (at the lowest val_loss),
+            config.json, history.csv, tensorboard/, and in last/ the newest weights and the state
+            to continue from.
 
     Returns:
         Speed and memory, for the record; empty where nothing was trained.
@@ -97,27 +90,15 @@ def train_compressor(
     Raises:
         UserError: a split is empty, sizes do not fit, a volume is broken, the loss diverges.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(job.threads)
     if task.training is None:
-        if files.start is not None:
+        if job.start is not None:
             raise UserError(f"compressors.{task.name} is not trained: leave out --from")
-        _measure(task, volumes, files)
+        _measure(task, volumes, files, job.folder)
         return {}
     objective = StageA(task, task.training, volumes, files)
-    plan = Plan(
-        name=task.name,
-        seed=task.seed,
-        steps=task.training.steps,
-        validate_every=task.training.validate_every,
-        folder=files.out,
-        config=lambda _: registry.config_text(task.architecture),
-        identity=identity,
-        start=files.start,
-        precision=task.training.precision,
-        threads=threads,
-        workers=workers,
-    )
-    return train(objective, plan)
+    config = registry.config_text(task.architecture)
+    return train(objective, Plan(task.name, task.seed, task.training, lambda _: config, job))
 
 
 class StageA:
@@ -258,7 +239,7 @@ def _to_validate(volumes: pd.DataFrame, seed: int, count: int) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def _measure(task: Task, volumes: pd.DataFrame, files: Files) -> None:
+def _measure(task: Task, volumes: pd.DataFrame, files: Files, out: Path) -> None:
     """Write the folder of a compressor that is not trained; val_loss is the L1 distance."""
     if files.pretrained is None:
         model = registry.build(task.architecture).eval()
@@ -272,6 +253,6 @@ def _measure(task: Task, volumes: pd.DataFrame, files: Files) -> None:
     for index in range(len(scans)):
         real = torch.from_numpy(scans[index].astype(np.float32))[None].to(device)
         distances.append(float((model.decode(model.encode(real)[0]) - real).abs().mean()))
-    registry.save(files.out, model)
+    registry.save(out, model)
     history = [{"step": 0, "val_loss": sum(distances) / len(distances)}]
-    results.write_history(files.out, history)
+    results.write_history(out, history)

@@ -21,7 +21,7 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.conditioned import BalancedDraws, Conditioned, next_modality
-from wfdm.training.loop import Batch, Draws, Plan, Run, train
+from wfdm.training.loop import Batch, Draws, Job, Plan, Run, train
 from wfdm.training.noising import TIMES, Noising
 from wfdm.training.splits import of_split
 
@@ -56,25 +56,17 @@ def train_denoiser(
     latents: Path,
     scans: pd.DataFrame,
     statistics: Statistics,
-    out: Path,
-    threads: int,
-    workers: int,
-    identity: str,
-    start: Path | None = None,
+    job: Job,
 ) -> dict[str, float]:
-    """Train a denoiser, or continue one that was cut off; write it into `out`.
+    """Train a denoiser, or continue one that was cut off.
 
     Args:
         task: what is trained.
         latents: folder of the latent cache.
         scans: scan_id, modality, split and the 25 metadata fields of every scan.
         statistics: mean and standard deviation of the numeric fields.
-        out: receives model.safetensors (EMA weights), config.json, standard.safetensors,
-            history.csv, last/.
-        threads: CPU threads.
-        workers: loader processes.
-        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
-        start: weights of another training to begin with; None for fresh ones.
+        job: where it runs; its folder receives model.safetensors (EMA weights), config.json,
+            standard.safetensors, history.csv, last/.
 
     Returns:
         Speed and memory, for the record.
@@ -85,7 +77,7 @@ def train_denoiser(
     cache = Latents(latents)
     standard = Standard.of(task.latents, Moments.read(latents), cache.space.scale)
     objective = StageB(task, cache, standard, scans, statistics)
-    for loadable in (out, out / "last"):
+    for loadable in (job.folder, job.folder / "last"):
         standard.write(loadable)
 
     def config(where: Path) -> str:
@@ -100,20 +92,7 @@ def train_denoiser(
             cache.space.as_dict(where),
         )
 
-    plan = Plan(
-        name=task.name,
-        seed=task.seed,
-        steps=task.training.steps,
-        validate_every=task.training.validate_every,
-        folder=out,
-        config=config,
-        identity=identity,
-        start=start,
-        precision=task.training.precision,
-        threads=threads,
-        workers=workers,
-    )
-    return train(objective, plan)
+    return train(objective, Plan(task.name, task.seed, task.training, config, job))
 
 
 class StageB(Averaged):

@@ -36,7 +36,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -44,6 +44,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from wfdm.config.training import Precision
 from wfdm.errors import UserError
 from wfdm.log import Rates, log
 from wfdm.seeds import seed_for, torch_generator
@@ -106,35 +107,56 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
+class Job:
+    """Where a training runs, from what it starts and on what: all that is no setting of it.
+
+    Attributes:
+        folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
+        identity: digest of settings, inputs and code; a kept state of another is moved aside.
+        start: weights to begin with, see `wfdm.training.state.start_from`; None for fresh ones.
+        threads: CPU threads.
+        workers: loader processes; 0 loads in the training process.
+    """
+
+    folder: Path
+    identity: str
+    start: Path | None = None
+    threads: int = 1
+    workers: int = 0
+
+
+class Duration(Protocol):
+    """What the settings of every training say of its length and arithmetic; see `Plan`."""
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def validate_every(self) -> int: ...  # noqa: D102
+
+    @property
+    def precision(self) -> Precision: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a training runs: how long, in what way, and where its results go.
 
     Attributes:
         name: of what is trained; part of every draw's seed.
         seed: the study's seed.
-        steps: updates in all.
-        validate_every: steps between validations, when the state is kept too.
-        folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
+        training: updates in all; steps between validations, when the state is kept too; precision
+            as Fabric names it.
         config: folder -> JSON text of the config.json there, from which the exported module can be
             built again.
-        identity: settings, inputs and code; a kept state of another identity is moved aside.
-        start: weights to begin with, see `wfdm.training.state.start_from`; None for fresh ones.
-        precision: as Fabric names it.
-        threads: CPU threads.
-        workers: loader processes; 0 loads in the training process.
+        job: where, from what and on what.
     """
 
     name: str
     seed: int
-    steps: int
-    validate_every: int
-    folder: Path
+    training: Duration
     config: Callable[[Path], str]
-    identity: str
-    start: Path | None = None
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    threads: int = 1
-    workers: int = 0
+    job: Job
 
 
 @dataclass
@@ -172,7 +194,7 @@ class Run:
 
 
 def train(objective: Objective, plan: Plan) -> dict[str, float]:
-    """Train, or continue a training that was cut off, and write the results into `plan.folder`.
+    """Train, or continue a training that was cut off, and write the results into `plan.job.folder`.
 
     Returns:
         steps done in this call, seconds per step, items per second and peak memory (MB); see
@@ -183,17 +205,20 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
             state or the weights to start from cannot be used.
         StoppedError: a signal asked it to stop; it continues when it is run again.
     """
-    torch.set_num_threads(plan.threads)
+    steps = plan.training.steps
+    torch.set_num_threads(plan.job.threads)
     # One process starts the others: a SLURM job of one task would be taken for one of many.
     alone = LightningEnvironment()
-    fabric = Fabric(accelerator="auto", devices="auto", precision=plan.precision, plugins=alone)
+    fabric = Fabric(
+        accelerator="auto", devices="auto", precision=plan.training.precision, plugins=alone
+    )
     fabric.launch()
     run = _set_up(fabric, objective)
     progress = _resume(fabric, objective, plan)
     run.skips.restore(progress.skips)
     loader = _batches(objective, plan, fabric, start=progress.step)
-    rates = Rates(plan.name, plan.steps, progress.step, items=objective.batch_size)
-    board = Board(plan.folder, progress.step) if fabric.is_global_zero else None
+    rates = Rates(plan.name, steps, progress.step, items=objective.batch_size)
+    board = Board(plan.job.folder, progress.step) if fabric.is_global_zero else None
     parts = Parts(objective.modules, told=fabric.is_global_zero)
     with interrupt.heeded() as stop:
         for batch in loader:
@@ -205,18 +230,18 @@ def train(objective: Objective, plan: Plan) -> dict[str, float]:
             progress.step += 1
             if fabric.is_global_zero:
                 rates.tick(progress.step, losses)
-            if progress.step % plan.validate_every == 0 or progress.step == plan.steps:
+            if progress.step % plan.training.validate_every == 0 or progress.step == steps:
                 with rates.paused():
                     _judge(run, objective, plan, progress)
                 if board is not None:
                     board.show(progress.history[-1])
-            if progress.step < plan.steps and (number := stop.asked(fabric)):
+            if progress.step < steps and (number := stop.asked(fabric)):
                 _keep(run, objective, plan, progress)
                 raise interrupt.StoppedError(plan.name, number, progress.step)
     if board is not None:
         board.close()
         newest = state.copy_weights(objective.modules[objective.exported])
-        results.write(plan.folder, newest, progress.best, plan.config, progress.history)
+        results.write(plan.job.folder, newest, progress.best, plan.config, progress.history)
     fabric.barrier()
     summary = rates.summary(progress.step)
     if fabric.is_global_zero and summary["steps"]:
@@ -239,23 +264,23 @@ def _set_up(fabric: Fabric, objective: Objective) -> Run:
 
 
 def _state_file(plan: Plan) -> Path:
-    return plan.folder / "last" / state.FILE
+    return plan.job.folder / "last" / state.FILE
 
 
 def _resume(fabric: Fabric, objective: Objective, plan: Plan) -> state.Progress:
     file = _state_file(plan)
     if fabric.is_global_zero:
-        state.make_way(file, plan.identity)
+        state.make_way(file, plan.job.identity)
     fabric.barrier()
     progress = state.restore(file, objective.modules, objective.optimizers)
     progress.sums = fabric.to_device(progress.sums)
     words = ""
     if progress.step:
         fabric.strategy.precision.load_state_dict(progress.precision)
-        words = f"continuing after step {progress.step} of {plan.steps}"
-    elif plan.start is not None:
-        loaded = state.start_from(plan.start, objective.modules, objective.exported)
-        words = f"starting from {plan.start} ({', '.join(loaded)})"
+        words = f"continuing after step {progress.step} of {plan.training.steps}"
+    elif plan.job.start is not None:
+        loaded = state.start_from(plan.job.start, objective.modules, objective.exported)
+        words = f"starting from {plan.job.start} ({', '.join(loaded)})"
     if words and fabric.is_global_zero:
         log.info(f"{plan.name}: {words}")
     return progress
@@ -268,8 +293,8 @@ def _batches(objective: Objective, plan: Plan, fabric: Fabric, start: int) -> It
             f"{fabric.world_size} devices; make it a multiple or give fewer devices"
         )
     items = range(fabric.global_rank, objective.batch_size, fabric.world_size)
-    steps = range(start, plan.steps)
-    return batches(objective.data, plan.seed, plan.name, items, steps, plan.workers)
+    steps = range(start, plan.training.steps)
+    return batches(objective.data, plan.seed, plan.name, items, steps, plan.job.workers)
 
 
 def _one_step(run: Run, objective: Objective, plan: Plan, batch: Batch) -> dict[str, Tensor]:
@@ -311,7 +336,7 @@ def _judge(run: Run, objective: Objective, plan: Plan, progress: state.Progress)
         progress.best = state.copy_weights(objective.modules[objective.exported])
     _keep(run, objective, plan, progress)
     if fabric.is_global_zero:
-        results.write_history(plan.folder, progress.history)
+        results.write_history(plan.job.folder, progress.history)
         lost = skipped_steps(row)
         log.info(f"{plan.name}: step {progress.step} val_loss {row['val_loss']:.5g}{lost}")
 
@@ -322,13 +347,13 @@ def _keep(run: Run, objective: Objective, plan: Plan, progress: state.Progress) 
     progress.precision = run.fabric.strategy.precision.state_dict()
     if run.fabric.is_global_zero:
         state.save(
-            _state_file(plan), plan.identity, progress, objective.modules, objective.optimizers
+            _state_file(plan), plan.job.identity, progress, objective.modules, objective.optimizers
         )
     run.fabric.barrier()
 
 
 def _diverged(plan: Plan, what: str) -> UserError:
-    return diverged(f"{plan.name}: {what}", plan.precision, _state_file(plan))
+    return diverged(f"{plan.name}: {what}", plan.training.precision, _state_file(plan))
 
 
 def _finite(fabric: Fabric, losses: Mapping[str, Tensor]) -> bool:

@@ -49,14 +49,15 @@ class Noising:
         """
         t = self.process.training_times(uniform, self.shape, self.settings)
         noisy = self.process.noised(x0, noise, t, self.settings)
-        predicted = self._predicted(answer, noisy, t)
+        predicted = self.predicted(answer, noisy, t)
         return self.distance(predicted, self.process.target(x0, noise, t, self.settings))
 
     def restored(self, answer: Answer, x0: Tensor, time: float, noise: Tensor) -> Tensor:
         """Return x0 as the network predicts it from x0 noised to `time`."""
         t = noise.new_full((len(noise),), time)
         noisy = self.process.noised(x0, noise, t, self.settings)
-        return self.process.clean(self._predicted(answer, noisy, t), noisy, t, self.settings)
+        return self.process.clean(self.predicted(answer, noisy, t), noisy, t, self.settings)
 
-    def _predicted(self, answer: Answer, noisy: Tensor, t: Tensor) -> Tensor:
+    def predicted(self, answer: Answer, noisy: Tensor, t: Tensor) -> Tensor:
+        """Return the process's target at times t (B,) as the network predicts it."""
         return self.process.predicted(answer(noisy, t).float(), noisy, t, self.settings)

@@ -16,7 +16,7 @@ from wfdm.models.plain_unet import PlainUNet, config_text
 from wfdm.seeds import seed_for, seeded_weights
 from wfdm.training.averaged import Averaged
 from wfdm.training.cases import Cases, seen_sources
-from wfdm.training.loop import Batch, Plan, Run, train
+from wfdm.training.loop import Batch, Job, Plan, Run, train
 from wfdm.training.noising import LOSSES
 
 
@@ -42,23 +42,17 @@ def train_plain_unet(
     denoiser: Path,
     latents: Path,
     scans: pd.DataFrame,
-    out: Path,
-    threads: int,
-    workers: int,
-    identity: str,
+    job: Job,
 ) -> dict[str, float]:
-    """Train the U-Net, or continue a training that was cut off; write it into `out`.
+    """Train the U-Net, or continue a training that was cut off.
 
     Args:
         task: what is trained.
         denoiser: folder of the completion's denoiser, which tells how latents are seen.
         latents: folder of the latent cache.
         scans: columns of the scan table without the person, and the split, of every encoded scan.
-        out: receives model.safetensors (EMA weights), config.json, standard.safetensors,
-            history.csv, last/.
-        threads: CPU threads.
-        workers: loader processes.
-        identity: digest of settings, inputs and code; see `wfdm.training.loop`.
+        job: where it runs; its folder receives model.safetensors (EMA weights), config.json,
+            standard.safetensors, history.csv, last/.
 
     Returns:
         Speed and memory, for the record.
@@ -69,21 +63,10 @@ def train_plain_unet(
     """
     cache = Latents(latents)
     objective = Regression(task, denoiser, cache, scans)
-    for loadable in (out, out / "last"):
+    for loadable in (job.folder, job.folder / "last"):
         objective.standard.write(loadable)
-    plan = Plan(
-        name=task.name,
-        seed=task.seed,
-        steps=task.training.steps,
-        validate_every=task.training.validate_every,
-        folder=out,
-        config=lambda _: config_text(task.name, task.network, cache.space.shape[0]),
-        identity=identity,
-        precision=task.training.precision,
-        threads=threads,
-        workers=workers,
-    )
-    return train(objective, plan)
+    config = config_text(task.name, task.network, cache.space.shape[0])
+    return train(objective, Plan(task.name, task.seed, task.training, lambda _: config, job))
 
 
 class Regression(Averaged):

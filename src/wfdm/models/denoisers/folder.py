@@ -1,7 +1,7 @@
 """A trained denoiser on disk: its weights, and all that sampling needs to know beside them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def config_text(
     age_group_from_age: bool,
     statistics: Statistics,
     latent_space: dict[str, Any],
+    teacher: Mapping[str, str] | None = None,
 ) -> str:
     """Return the text of config.json.
 
@@ -43,6 +44,8 @@ def config_text(
         age_group_from_age: whether its scans had their age group from their age.
         statistics: mean and standard deviation of each numeric metadata field.
         latent_space: scale, shape and compressor of its latents, as JSON.
+        teacher: of a distilled one its teacher's name, which its noise is drawn by, and the sha256
+            of its weights.
     """
     content = {
         "kind": "denoiser",
@@ -55,12 +58,15 @@ def config_text(
         "latent_space": latent_space,
         "metadata_fields": fields_of(load_schema()),
         "statistics": {key: list(pair) for key, pair in statistics.items()},
+        **({"teacher": dict(teacher)} if teacher else {}),
     }
     return json.dumps(content, indent=1) + "\n"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return config.json of a trained denoiser; `network` and `process` as settings.
+
+    `noise` is the name that its samples' noise is drawn by.
 
     Raises:
         UserError: the folder holds none, or one of another metadata schema.
@@ -74,6 +80,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config["conditioning_dropout"] = float(config["conditioning_dropout"])
         config["age_group_from_age"] = bool(config["age_group_from_age"])
         config["modalities"] = tuple(config["modalities"])
+        config["noise"] = config.get("teacher", config)["name"]
         config["statistics"] = {name: tuple(pair) for name, pair in config["statistics"].items()}
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the denoiser, or name another folder") from None
