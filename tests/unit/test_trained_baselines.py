@@ -34,7 +34,7 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.stages import plan
 from wfdm.training.denoiser import StageB, train_denoiser
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"

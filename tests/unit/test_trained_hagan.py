@@ -39,7 +39,7 @@ from wfdm.provenance.records import record_path
 from wfdm.seeds import torch_generator
 from wfdm.stages import benchmark, plan, rows, sample, sample_test, train_gan
 from wfdm.tables.systems import described
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 CONFIG = Path(__file__).parents[2] / "config"
 VOLUME = VolumeSettings(shape=(40, 48, 32), percentiles=(0, 100))
