@@ -14,8 +14,8 @@ from wfdm.data.paths import SPACE, key_of, scan_id, volume_name
 from wfdm.data.table import MODALITIES, columns, rows_of, write_table
 from wfdm.data.volumes import model_affine, write_nifti
 from wfdm.training.completion import Task, train_completion
-from wfdm.training.loop import Job
 from wfdm.training.plain_unet import UNetTask, train_plain_unet
+from wfdm.training.plan import Job
 
 HAVE = {  # by session: split and modalities; the last has nothing to go with it
     "00": ("train", MODALITIES),

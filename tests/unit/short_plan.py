@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from wfdm.config.training import AveragedTraining
-from wfdm.training.loop import Job, Plan
+from wfdm.training.plan import Job, Plan
 
 OF_JOB = ("folder", "identity", "start", "threads", "workers")
 

@@ -26,7 +26,7 @@ from wfdm.latents.cache import merge
 from wfdm.latents.encode import encode_shard
 from wfdm.models.compressors.registry import build, save
 from wfdm.training.denoiser import StageB, Task, train_denoiser
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 VOLUME = VolumeSettings(shape=(16, 16, 16))
 SPACING = 2.0

@@ -25,7 +25,7 @@ from wfdm.seeds import seed_for, torch_generator
 from wfdm.training import ema
 from wfdm.training.conditioned import BalancedDraws, balanced_weights
 from wfdm.training.denoiser import StageB, train_denoiser
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 PAPER_TRAINING_COUNTS = [24515, 5332, 1001, 5064]  # table 1: T1w, T2w, T1Gd, FLAIR
 

@@ -24,8 +24,8 @@ from wfdm.models.denoisers.folder import read_config
 from wfdm.processes import rflow
 from wfdm.processes.samplers import euler, heun
 from wfdm.provenance.digests import sha256_of
-from wfdm.training.loop import Job
 from wfdm.training.noising import Noising
+from wfdm.training.plan import Job
 from wfdm.training.reflow import Reflow, Task, distil
 
 RFLOW = RectifiedFlowSettings(linear_answer=False, reference_voxels=1)  # no time is shifted
@@ -212,10 +212,10 @@ def test_the_history_tells_the_samplers_own_error(
 def test_it_learns_lines_that_it_never_saw(
     teacher: Path, tables: list[Path], tmp_path: Path
 ) -> None:
-    changes = {"steps": 40, "validate_every": 40, "batch_size": 4, "ema_decay": 0.9}
+    changes = {"steps": 80, "validate_every": 80, "batch_size": 4, "ema_decay": 0.9}
     made = student(teacher, tables, tmp_path, learning_rate=3e-3, **changes)
     history = pd.read_csv(made / "history.csv").iloc[0]
-    assert history["val_loss"] < 0.95 * history["val_teacher"]
+    assert history["val_loss"] < 0.9 * history["val_teacher"]
 
 
 def test_a_student_is_a_denoiser_that_names_its_teacher(

@@ -30,7 +30,7 @@ from wfdm.models.features import lpips, medicalnet
 from wfdm.provenance.digests import sha256_of
 from wfdm.training import compressor, losses
 from wfdm.training import crops as scans
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 STAND_IN = FeatureSettings(depth=10, weights=None, seed=3)
 SHAPE = (32, 32, 24)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from tests.unit import short_plan
 from wfdm.errors import UserError
 from wfdm.training import ema
-from wfdm.training.loop import Plan, Run, train
+from wfdm.training.loop import Run, train
+from wfdm.training.plan import Plan
 from wfdm.training.skips import MOST_IN_A_ROW
 
 GOAL, LR = 3.0, 0.1

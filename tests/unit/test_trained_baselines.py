@@ -30,7 +30,7 @@ from wfdm.models.denoisers import folder
 from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import seed_for, torch_generator
 from wfdm.training.denoiser import StageB, train_denoiser
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 SMALL: dict[str, Any] = {"channels": (8, 16), "res_blocks": 1, "norm_groups": 8}
 

@@ -30,7 +30,7 @@ from wfdm.provenance.digests import sha256_of
 from wfdm.provenance.records import record_path
 from wfdm.stages import benchmark, plan, rows, sample, sample_test, train_gan
 from wfdm.tables.systems import described
-from wfdm.training.loop import Job
+from wfdm.training.plan import Job
 
 CONFIG = Path(__file__).parents[2] / "config"
 ROW = TrainedGanSettings(kind="gan", label="HA-GAN (trained here)", gan="tiny")

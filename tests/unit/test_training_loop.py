@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from tests.unit import short_plan
 from wfdm.errors import UserError
 from wfdm.training import learning_rates
-from wfdm.training.loop import Plan, train
+from wfdm.training.loop import train
+from wfdm.training.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 

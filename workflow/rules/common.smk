@@ -14,7 +14,6 @@ from wfdm.config import files
 from wfdm.config.baselines import PublishedSystem
 from wfdm.config.cohort import PhantomSource
 from wfdm.config.compressors import ALLOWED
-from wfdm.config.distilled import denoiser_of
 from wfdm.config.study import Study
 from wfdm.data.assets import find, load_registry
 from wfdm.data.masks import listed
@@ -68,7 +67,6 @@ if (ABSENT or UNPLACED) and workflow.is_main_process:
 wildcard_constraints:
     compressor="|".join(study.compressors),
     denoiser="|".join(study.denoisers) or "none",
-    distilled="|".join(study.distilled) or "none",
     generator="|".join(study.generators) or "none",
     shard=r"\d{4}",
 

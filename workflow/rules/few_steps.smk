@@ -15,18 +15,18 @@ localrules:
     tableA4,
 
 
+wildcard_constraints:
+    distilled="|".join(study.distilled) or "none",
+
+
 rule pairs:
     input:
         denoiser=taught_by("model.safetensors"),
         config=taught_by("config.json"),
         standard=taught_by("standard.safetensors"),
-        compressor=lambda wildcards: results(
-            f"compressors/{compressor_of(denoiser_of(study, wildcards.distilled))}"
-            "/model.safetensors"
-        ),
-        latents=lambda wildcards: results(
-            f"latents/{compressor_of(denoiser_of(study, wildcards.distilled))}/scale.json"
-        ),
+        compressor=compressed_as("compressors/{}/model.safetensors"),
+        latents=compressed_as("latents/{}/scale.json"),
+        index=compressed_as("latents/{}/index.tsv"),
         scans=results("data/scans.tsv"),
         splits=results("data/splits.tsv"),
     output:

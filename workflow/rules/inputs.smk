@@ -1,5 +1,7 @@
 # Functions that give rules their inputs and parameters, in the order of the rules.
 
+from wfdm.config.distilled import denoiser_of
+
 
 def raw_stamps():
     """Return a digest per shard of its raw files and exclusions."""
@@ -118,6 +120,13 @@ def taught_by(path):
     """Return an input function: a file of a student's teacher."""
     return lambda wildcards: results(
         f"denoisers/{teacher_of(wildcards.distilled)}/{path}"
+    )
+
+
+def compressed_as(path):
+    """Return an input function: a file of the compressor, or latents, of a student's teacher."""
+    return lambda wildcards: results(
+        path.format(compressor_of(denoiser_of(study, wildcards.distilled)))
     )
 
 

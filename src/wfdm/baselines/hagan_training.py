@@ -49,7 +49,8 @@ from wfdm.data.table import MODALITIES
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.conditioned import Balanced, next_modality
-from wfdm.training.loop import Batch, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Run, train
+from wfdm.training.plan import Job, Plan
 from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 

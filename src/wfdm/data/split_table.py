@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wfdm.data.table import read_table
+from wfdm.data.table import read_scans, read_table, with_split
 from wfdm.errors import UserError
 
 COLUMNS = ("scan_id", "person", "split", "leak")
@@ -37,3 +37,16 @@ def in_two_splits(splits: pd.DataFrame) -> set[str]:
     """Return the people who are in two splits or three."""
     per_person = splits.groupby("person")["split"].nunique()
     return set(per_person[per_person > 1].index)
+
+
+def encoded_scans(scans: Path, splits: Path, index: Path) -> pd.DataFrame:
+    """Return the scan table's rows, without the person, of the scans that a table lists.
+
+    Args:
+        scans: the scan table.
+        splits: the split table: its column is added.
+        index: of latents, or the table of volumes.
+    """
+    table = read_scans(scans).drop(columns="person")
+    listed = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+    return with_split(listed, read_splits(splits))

@@ -25,7 +25,7 @@ def run(
     workers: Workers = 0,
 ) -> None:
     """Write the folder of a denoiser: weights, configuration, history, resumable state."""
-    from wfdm.training.loop import Job
+    from wfdm.training.plan import Job
     from wfdm.training.reflow import Task, distil
 
     arrays = [path.with_suffix(".npy") for path in pairs]

@@ -28,10 +28,11 @@ def run(
     from safetensors.torch import save_file
 
     from wfdm.atomic import atomic_path
+    from wfdm.data.split_table import encoded_scans
     from wfdm.generators.latent_diffusion import load
     from wfdm.generators.pairs import endpoints, requests_of
     from wfdm.seeds import generator_for
-    from wfdm.stages.selection import encoded_scans, test_scans
+    from wfdm.stages.selection import test_scans
 
     inputs = [*files_of(denoiser), scans, splits, volumes]
     with recorded("endpoints", out, settings, inputs, models_behind(denoiser.parent)):

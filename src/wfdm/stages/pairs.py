@@ -32,9 +32,9 @@ def run(
     threads: Threads = 1,
 ) -> None:
     """Write shard-NNNN.npy and its table."""
+    from wfdm.data.split_table import encoded_scans
     from wfdm.generators.latent_diffusion import load
     from wfdm.generators.pairs import draw_pairs, write_pairs
-    from wfdm.stages.selection import encoded_scans
     from wfdm.training.splits import of_split
 
     index = latents.with_name("index.tsv")

@@ -20,22 +20,6 @@ def split_volumes(volumes: Path, splits: Path) -> pd.DataFrame:
     return with_split(read_table(volumes), read_splits(splits))
 
 
-def encoded_scans(scans: Path, splits: Path, index: Path) -> pd.DataFrame:
-    """Return the scan table's rows, without the person, of the scans that were encoded.
-
-    Args:
-        scans: the scan table.
-        splits: the split table: its column is added.
-        index: of the latents.
-    """
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, with_split
-
-    table = read_scans(scans).drop(columns="person")
-    encoded = table[table["scan_id"].isin(read_table(index)["scan_id"])]
-    return with_split(encoded, read_splits(splits))
-
-
 def of_shard(volumes: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
     """Return the volumes of one shard, in the order of scan_id."""
     from wfdm.data.shards import in_shard

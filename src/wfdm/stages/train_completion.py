@@ -33,9 +33,9 @@ def run(
     workers: Workers = 0,
 ) -> None:
     """Write the folder of a completion: weights, configuration, history, resumable state."""
-    from wfdm.stages.selection import encoded_scans
+    from wfdm.data.split_table import encoded_scans
     from wfdm.training.completion import Task, train_completion
-    from wfdm.training.loop import Job
+    from wfdm.training.plan import Job
 
     index = latents.with_name("index.tsv")
     inputs = [*files_of(denoiser), latents, index, scans, splits]

@@ -42,7 +42,7 @@ def run(
     from wfdm.data.split_table import read_splits
     from wfdm.data.table import read_table, with_split
     from wfdm.training.compressor import Files, Task, train_compressor
-    from wfdm.training.loop import Job
+    from wfdm.training.plan import Job
 
     chosen = settings.training.perceptual.assets if settings.training else []
     assets = [*chosen, *filter(None, [settings.pretrained])]

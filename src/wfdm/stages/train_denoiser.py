@@ -45,11 +45,11 @@ def run(
 ) -> None:
     """Write the folder of a denoiser: weights, configuration, history, resumable state."""
     from wfdm.data.metadata import load_schema, read_statistics
+    from wfdm.data.split_table import encoded_scans
     from wfdm.latents import moments, standard
     from wfdm.models.denoisers.folder import fields_of
-    from wfdm.stages.selection import encoded_scans
     from wfdm.training.denoiser import Task, train_denoiser
-    from wfdm.training.loop import Job
+    from wfdm.training.plan import Job
 
     index, means = latents.with_name("index.tsv"), latents.with_name(moments.FILE)
     start = weights_of(from_ or settings.training.start_from)

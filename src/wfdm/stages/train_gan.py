@@ -32,7 +32,7 @@ def run(
     """Write the folder of a GAN: weights, configuration, history, resumable state."""
     from wfdm.baselines.hagan_training import Files, Task, train_hagan
     from wfdm.stages.selection import split_volumes
-    from wfdm.training.loop import Job
+    from wfdm.training.plan import Job
 
     start = weights_of(from_ or settings.training.start_from)
     inputs = [volumes, splits, *filter(None, [start])]

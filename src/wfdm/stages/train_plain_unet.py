@@ -31,10 +31,10 @@ def run(
     workers: Workers = 0,
 ) -> None:
     """Write the folder of a U-Net: weights, configuration, history, resumable state."""
+    from wfdm.data.split_table import encoded_scans
     from wfdm.latents import standard
-    from wfdm.stages.selection import encoded_scans
-    from wfdm.training.loop import Job
     from wfdm.training.plain_unet import UNetTask, train_plain_unet
+    from wfdm.training.plan import Job
 
     index = latents.with_name("index.tsv")
     inputs = [*files_of(denoiser), latents, index, scans, splits]

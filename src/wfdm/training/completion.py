@@ -27,8 +27,9 @@ from wfdm.provenance.digests import sha256_of
 from wfdm.seeds import seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.cases import Cases, seen_sources
-from wfdm.training.loop import Batch, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Run, train
 from wfdm.training.noising import TIMES, Answer, Noising
+from wfdm.training.plan import Job, Plan
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from wfdm.seeds import seed_for, seeded_weights
 from wfdm.training import ema, learning_rates, losses, results
 from wfdm.training.checkpointing import checkpoint_blocks
 from wfdm.training.crops import Crops
-from wfdm.training.loop import Batch, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Run, train
+from wfdm.training.plan import Job, Plan
 from wfdm.training.splits import of_split
 from wfdm.training.volume_cache import Volumes
 

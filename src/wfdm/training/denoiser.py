@@ -21,8 +21,9 @@ from wfdm.models.denoisers.conditions import Conditions
 from wfdm.seeds import generator_for, seed_for, seeded_weights, torch_generator
 from wfdm.training.averaged import Averaged
 from wfdm.training.conditioned import BalancedDraws, Conditioned, next_modality
-from wfdm.training.loop import Batch, Draws, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Draws, Run, train
 from wfdm.training.noising import TIMES, Noising
+from wfdm.training.plan import Job, Plan
 from wfdm.training.splits import of_split
 
 

@@ -1,7 +1,8 @@
 """The training loop, on Lightning Fabric: every training resumes exactly.
 
-An `Objective` says what is trained, a `Plan` how long and where; `train(objective, plan)` does
-it. The loop keeps no hidden state: step number `s` sees the batch whose item `i` is
+An `Objective` says what is trained, a `Plan` (`wfdm.training.plan`) how long and where;
+`train(objective, plan)` does it. The loop keeps no hidden state: step number `s` sees the batch
+whose item `i` is
 
     objective.data.draw(generator_for(seed, "train", name, s, i))
 
@@ -44,7 +45,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wfdm.config.training import Precision
 from wfdm.errors import UserError
 from wfdm.log import Rates, log
 from wfdm.seeds import seed_for, torch_generator
@@ -52,6 +52,7 @@ from wfdm.training import interrupt, results, state
 from wfdm.training.batches import Batch, Draws, batches
 from wfdm.training.board import Board
 from wfdm.training.judging import judged, over_devices
+from wfdm.training.plan import Plan
 from wfdm.training.skips import MOST_IN_A_ROW, Skips, diverged, skipped_steps
 from wfdm.training.summary import Parts
 
@@ -104,59 +105,6 @@ class Objective(Protocol):
         Called without gradients, in eval mode. An item may leave columns out, but not val_loss.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """Where a training runs, from what it starts and on what: all that is no setting of it.
-
-    Attributes:
-        folder: receives model.safetensors, config.json, history.csv, last/ and tensorboard/.
-        identity: digest of settings, inputs and code; a kept state of another is moved aside.
-        start: weights to begin with, see `wfdm.training.state.start_from`; None for fresh ones.
-        threads: CPU threads.
-        workers: loader processes; 0 loads in the training process.
-    """
-
-    folder: Path
-    identity: str
-    start: Path | None = None
-    threads: int = 1
-    workers: int = 0
-
-
-class Duration(Protocol):
-    """What the settings of every training say of its length and arithmetic; see `Plan`."""
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-
-    @property
-    def validate_every(self) -> int: ...  # noqa: D102
-
-    @property
-    def precision(self) -> Precision: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a training runs: how long, in what way, and where its results go.
-
-    Attributes:
-        name: of what is trained; part of every draw's seed.
-        seed: the study's seed.
-        training: updates in all; steps between validations, when the state is kept too; precision
-            as Fabric names it.
-        config: folder -> JSON text of the config.json there, from which the exported module can be
-            built again.
-        job: where, from what and on what.
-    """
-
-    name: str
-    seed: int
-    training: Duration
-    config: Callable[[Path], str]
-    job: Job
 
 
 @dataclass

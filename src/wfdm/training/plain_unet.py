@@ -16,8 +16,9 @@ from wfdm.models.plain_unet import PlainUNet, config_text
 from wfdm.seeds import seed_for, seeded_weights
 from wfdm.training.averaged import Averaged
 from wfdm.training.cases import Cases, seen_sources
-from wfdm.training.loop import Batch, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Run, train
 from wfdm.training.noising import LOSSES
+from wfdm.training.plan import Job, Plan
 
 
 @dataclass(frozen=True)

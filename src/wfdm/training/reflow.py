@@ -29,8 +29,9 @@ from wfdm.processes.samplers import euler
 from wfdm.provenance.digests import sha256_of
 from wfdm.seeds import generator_for
 from wfdm.training.averaged import Averaged
-from wfdm.training.loop import Batch, Job, Plan, Run, train
+from wfdm.training.loop import Batch, Run, train
 from wfdm.training.noising import Answer, Noising
+from wfdm.training.plan import Job, Plan
 
 FEW = (1, 2, 4)
 """steps of Euler's whose ends the history compares with the pairs'"""
