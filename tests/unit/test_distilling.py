@@ -176,20 +176,47 @@ def test_a_damaged_array_is_told(teacher: Path, tmp_path: Path) -> None:
 # --- training -------------------------------------------------------------------------------
 
 
-def test_an_untrained_student_is_its_teacher(
-    teacher: Path, tables: list[Path], tmp_path: Path
-) -> None:
-    """And starts from its noise: what both are asked for ends in the same latents."""
-    made = student(teacher, tables, tmp_path, steps=1, learning_rate=1e-12)
+def test_an_untrained_student_is_its_teachers_network(tmp_path: Path) -> None:
+    """And starts from its noise: a teacher that says all of the velocity ends where it does."""
+    latents = encode_all(tmp_path, cohort())
+    plain = train(latents, tmp_path / "plain", process=RectifiedFlowSettings(linear_answer=False))
+    its_pairs = paired(plain, tmp_path / "pairs")
+    made = student(plain, its_pairs, tmp_path / "few", steps=1, learning_rate=1e-12)
     history = pd.read_csv(made / "history.csv").iloc[0]
     assert history["val_loss"] == pytest.approx(history["val_teacher"], rel=1e-6)
     for steps in (1, 2, 4):
         assert history[f"end_{steps}"] == pytest.approx(history[f"teacher_{steps}"], rel=1e-5)
     few = SamplerSettings(steps=2)
     requests = requests_of(asked(3))
-    own, its = (endpoints(load(each, few), requests, 7, 2) for each in (made, teacher))
+    own, its = (endpoints(load(each, few), requests, 7, 2) for each in (made, plain))
     assert distance(own, its) < 1e-5
     assert distance(its, its, draw=1) > 0.1, "another noise ends elsewhere"
+
+
+def test_a_student_says_what_its_teachers_linear_answer_added_to(
+    teacher: Path, tables: list[Path], tmp_path: Path
+) -> None:
+    """One step of Euler's from z_1 adds the network's output, and nothing of z_1."""
+    made = student(teacher, tables, tmp_path, steps=1, learning_rate=1e-12)
+    assert read_config(teacher)["process"].linear_answer
+    assert not read_config(made)["process"].linear_answer
+    requests, once = requests_of(asked(1)), SamplerSettings(steps=1)
+    own, its = (load(each, once) for each in (made, teacher))
+    noise = start_noise(LATENT, "tiny", requests[0].name, 7)
+    torch.testing.assert_close(own.denoise(requests, 7)[0], its.denoise(requests, 7)[0] + noise)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.7, 1.0])
+def test_the_best_linear_answer_vanishes_where_ends_are_pairs(correlation: float) -> None:
+    """NumPy's least squares on a million pairs of unit variance."""
+    rng = np.random.default_rng(0)
+    noise, other = rng.standard_normal((2, 1_000_000))
+    x0, r = correlation * noise + (1 - correlation**2) ** 0.5 * other, correlation
+    for t in (0.0, 0.3, 0.9, 1.0):
+        noisy = (1 - t) * x0 + t * noise
+        (slope,), *_ = np.linalg.lstsq(noisy[:, None], x0 - noise, rcond=None)
+        told = (1 - 2 * t) * (1 - r) / ((1 - t) ** 2 + t**2 + 2 * t * (1 - t) * r)
+        assert slope == pytest.approx(told, abs=0.005)
 
 
 def test_the_history_tells_the_samplers_own_error(
@@ -226,7 +253,7 @@ def test_a_student_is_a_denoiser_that_names_its_teacher(
     assert config.pop("teacher") == {"name": "tiny", "sha256": weights}
     its = json.loads((teacher / "config.json").read_text())
     assert config.keys() == its.keys()
-    own = ("name", "latent_space")
+    own = ("name", "latent_space", "process")
     assert all(config[key] == its[key] for key in its if key not in own)
     for where in (made, made / "last"):
         generator = load(where, SamplerSettings(steps=1))

@@ -5,15 +5,15 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
-from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining
+from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, RectifiedFlowSettings
 from wfdm.config.generators import SamplerSettings, TrajectorySettings
 from wfdm.config.training import AveragedTraining
 
 
 class DistilledTraining(AveragedTraining):
-    """Training of the student on its teacher's pairs; it starts as the teacher."""
+    """Training of the student on its teacher's pairs, from its teacher's weights."""
 
-    steps: Positive = Field(50_000, description="our choice: the student starts as its teacher")
+    steps: Positive = Field(50_000, description="our choice: the student has its teacher's weights")
     learning_rate: Rate = Field(5e-5, description="our choice: half of stage B's")
     balance: Fraction = Field(
         0.7,
@@ -72,7 +72,7 @@ class FewStepsSettings(Section):
 
 
 def denoiser_of(study: Any, name: str) -> DenoiserSettings:
-    """Return the settings of a denoiser; a student's are its teacher's, with its own training.
+    """Return the settings of a denoiser; a student's are its teacher's but for its training.
 
     Args:
         study: what has `denoisers` and `distilled`.
@@ -82,5 +82,18 @@ def denoiser_of(study: Any, name: str) -> DenoiserSettings:
     if name not in study.distilled:
         return known[name]
     student: DistilledSettings = study.distilled[name]
-    training = DenoiserTraining(**student.training.model_dump())
-    return known[student.denoiser].model_copy(update={"training": training})
+    teacher = known[student.denoiser]
+    assert isinstance(teacher.process, RectifiedFlowSettings)  # `wfdm.config.checks`
+    own = {
+        "process": straightened(teacher.process),
+        "training": DenoiserTraining(**student.training.model_dump()),
+    }
+    return teacher.model_copy(update=own)
+
+
+def straightened(process: RectifiedFlowSettings) -> RectifiedFlowSettings:
+    """Return a teacher's process as its student has it: the network says all of the velocity.
+
+    `wfdm.training.reflow` says why.
+    """
+    return process.model_copy(update={"linear_answer": False})

@@ -1,23 +1,27 @@
 """Distil a rectified flow for few steps: reflow on its own pairs (Liu et al. 2022, section 2.2).
 
-The student starts as its teacher and learns the velocity of straight lines between each noise z_1
-and the latent z_0 that the teacher carries that very noise to (arXiv 2209.03003, 2-rectified flow):
+The student starts with its teacher's weights and learns the velocity of straight lines between each
+noise z_1 and the latent z_0 that the teacher carries that very noise to (arXiv 2209.03003):
 
     min E | v(x_t, t) - (z_0 - z_1) |^2,    x_t = (1 - t) z_0 + t z_1.
 
 Where no two lines cross the minimum is zero, and one step of Euler's goes to the end.
+
+Its network says all of the velocity, also where its teacher's was added to the best linear answer
+to data and a noise of its own (`wfdm.processes.rflow`). Of ends of unit variance with correlation r
+that answer is (1 - 2t) (1 - r) / ((1 - t)^2 + t^2 + 2 t (1 - t) r) x_t. A flow's ends belong
+together: r is near 1, and it vanishes. The teacher's network alone is then near the lines already.
 """
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wfdm.config.distilled import DistilledTraining
+from wfdm.config.distilled import DistilledTraining, straightened
 from wfdm.data.table import MODALITIES
 from wfdm.errors import UserError
 from wfdm.latents.pairs import Pairs
@@ -79,7 +83,7 @@ def distil(task: Task, teacher: Path, tables: list[Path], job: Job) -> dict[str,
         return folder.config_text(
             task.name,
             own["network"],
-            own["process"],
+            objective.process,
             0.0,
             own["modalities"],
             own["age_group_from_age"],
@@ -118,7 +122,10 @@ class Reflow(Averaged):
             )
         self.space = LatentSpace.from_dict(self.config["latent_space"], teacher)
         self.standard = Standard.read(teacher)
-        self.noising = Noising(self.config["process"], self.space.shape, task.training.loss)
+        how = (self.space.shape, task.training.loss)
+        self.process = straightened(self.config["process"])
+        self.noising = Noising(self.process, *how)
+        self.its_noising = Noising(self.config["process"], *how)
         known = (self.config["statistics"], self.config["noise"], task.seed)
         self.pairs = Pairs(tables, self.space, *known)
         order = generator_for(task.seed, "validation", task.name).permutation(len(self.pairs))
@@ -142,7 +149,7 @@ class Reflow(Averaged):
         noise = batch["noise"]
         uniform = torch.rand(len(noise), device=noise.device, generator=generator)
         self.standard = self.standard.to(noise.device)
-        loss = self._loss(run.modules["model"], batch, uniform)
+        loss = self._loss(run.modules["model"], self.noising, batch, uniform)
         self.update(run, loss)
         return {"loss": loss.detach()}
 
@@ -166,8 +173,10 @@ class Reflow(Averaged):
         self.teacher = self.teacher.to(uniform.device)
         with run.fabric.autocast():
             if index not in self._of_teacher:  # it does not change
-                self._of_teacher[index] = self._judged(self.teacher, batch, uniform)
-            first, own = self._of_teacher[index], self._judged(self.modules["ema"], batch, uniform)
+                its = self._judged(self.teacher, self.its_noising, batch, uniform)
+                self._of_teacher[index] = its
+            own = self._judged(self.modules["ema"], self.noising, batch, uniform)
+        first = self._of_teacher[index]
         mean = self.standard.modality_mean[batch["modality"]]
         found = {
             "val_loss": own["loss"],
@@ -179,30 +188,31 @@ class Reflow(Averaged):
         }
         return {name: float(value) for name, value in found.items()}
 
-    def _judged(self, model: nn.Module, batch: Batch, uniform: Tensor) -> dict[str, Tensor]:
+    def _judged(
+        self, model: nn.Module, noising: Noising, batch: Batch, uniform: Tensor
+    ) -> dict[str, Tensor]:
         """Return the loss of a pair, and by number of steps how far from z_0 a network ends."""
-        found = {"loss": self._loss(model, batch, uniform)}
+        found = {"loss": self._loss(model, noising, batch, uniform)}
         answer = partial(model, conditions=Conditions.from_dict(batch))
         for steps in FEW:
-            end = self._carried(answer, batch["noise"], steps)
+            end = self._carried(answer, noising, batch["noise"], steps)
             found[f"{steps}"] = _apart(self.standard.scaled(end, batch["modality"]), batch["z"])
         return found
 
-    def _carried(self, answer: Answer, noise: Tensor, steps: int) -> Tensor:
+    def _carried(self, answer: Answer, noising: Noising, noise: Tensor, steps: int) -> Tensor:
         """Return where steps of Euler's carry noise, as the denoiser sees latents."""
-        process, settings = self.noising.process, self.noising.settings
-        times = process.sampling_times(steps, self.space.shape, settings)
+        times = noising.process.sampling_times(steps, self.space.shape, noising.settings)
 
         def velocity(x: Tensor, time: float) -> Tensor:
-            return self.noising.predicted(answer, x, x.new_full((len(x),), time))
+            return noising.predicted(answer, x, x.new_full((len(x),), time))
 
         return euler(velocity, noise, times)
 
-    def _loss(self, model: nn.Module, batch: dict[str, Any], uniform: Tensor) -> Tensor:
+    def _loss(self, model: nn.Module, noising: Noising, batch: Batch, uniform: Tensor) -> Tensor:
         """Return the loss of a batch of pairs at the times that `uniform` leads to."""
         told = Conditions.from_dict(batch)
         x0 = self.standard.seen(batch["z"], told.modality)
-        return self.noising.loss(partial(model, conditions=told), x0, uniform, batch["noise"])
+        return noising.loss(partial(model, conditions=told), x0, uniform, batch["noise"])
 
 
 def _apart(found: Tensor, wanted: Tensor) -> Tensor:
