@@ -41,7 +41,7 @@ def figure_a4(table: pd.DataFrame, stem: Path | str, dpi: int) -> tuple[Path, Pa
             left=0.6 / width,
             right=1 - 0.1 / width,
             top=1 - 0.1 / height,
-            bottom=(FOOT + 0.4) / height,
+            bottom=(FOOT + 0.15) / height,
             wspace=0.3,
         )
         for (denoiser, sampler), rows in asked.groupby(["Denoiser", "Sampler"], sort=False):

@@ -23,11 +23,11 @@ Settings = reads(
 def run(
     settings: Any,
     denoiser: Denoiser,
-    shard: Shard,
-    shards: Shards,
-    latents: Latents,
     scans: Scans,
     splits: Splits,
+    latents: Latents,
+    shard: Shard,
+    shards: Shards,
     out: Out,
     threads: Threads = 1,
 ) -> None:
