@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.unit.test_tables import counted, synthesis_csv
+from tests.unit.judged import counted, synthesis_csv
 from wfdm.config import files
 from wfdm.config.study import Study
 from wfdm.errors import UserError
