@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from wfdm.config.base import Fraction, Positive, Rate, Section
 from wfdm.config.denoisers import DenoiserSettings, DenoiserTraining, RectifiedFlowSettings
-from wfdm.config.generators import SamplerSettings, TrajectorySettings
+from wfdm.config.generators import Sampler, SamplerSettings, TrajectorySettings
 from wfdm.config.training import AveragedTraining
 
 
@@ -53,9 +53,7 @@ class DistilledSettings(Section):
 class ReferenceSampling(TrajectorySettings):
     """The many steps that table A4 compares with, in float32 and without guidance."""
 
-    sampler: Literal["euler", "heun", "ancestral", "ddim", "dpm-solver++"] = Field(
-        "heun", description="our choice: of second order"
-    )
+    sampler: Sampler = Field("heun", description="our choice: of second order")
     steps: Positive = Field(200, description="our choice")
 
 

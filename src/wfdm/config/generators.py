@@ -55,10 +55,13 @@ class InferenceSettings(Section):
         return InferenceSettings.model_validate({"arithmetic": "float32", name: value or True})
 
 
+Sampler = Literal["euler", "heun", "ancestral", "ddim", "dpm-solver++"]
+
+
 class TrajectorySettings(Section):
     """By which steps noise becomes a sample."""
 
-    sampler: Literal["euler", "heun", "ancestral", "ddim", "dpm-solver++"] = Field(
+    sampler: Sampler = Field(
         "euler",
         description="euler (authors' code: MONAI's), heun or dpm-solver++ for rflow; ancestral, "
         "ddim or dpm-solver++ for ddpm",

@@ -1,8 +1,8 @@
 """Distil a denoiser for few steps, or continue a training that was interrupted.
 
-Reflow (Liu et al. 2022): the student starts as its teacher, a rectified flow, and learns straight
-lines between the noises and the latents of the teacher's own pairs. It is a denoiser like
-any other.
+Reflow (Liu et al. 2022): the student starts with the weights of its teacher, a rectified flow, and
+learns straight lines between the noises and the latents of the teacher's own pairs. It is a
+denoiser like any other.
 """
 
 from pathlib import Path

@@ -28,16 +28,15 @@ def run(
 
     from wfdm.audits.losses import drawn, losses
     from wfdm.audits.membership import FLOOR, with_interval, within
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, with_split, write_csv
+    from wfdm.data.split_table import encoded_scans
+    from wfdm.data.table import write_csv
 
     index = latents.with_name("index.tsv")
     inputs = [*files_of(model), latents, index, scans, splits]
     summary = out.with_name(f"{out.stem}_auc.csv")
     with recorded("membership", out, settings, inputs, networks_of(model.parent)) as record:
         where = device(threads)
-        table = with_split(read_scans(scans).drop(columns="person"), read_splits(splits))
-        table = table[table["scan_id"].isin(read_table(index)["scan_id"])]
+        table = encoded_scans(scans, splits, index)
         seed, name, most = settings.seed, settings.denoiser, settings.membership.scans
         parts = (table[table["split"] == split] for split in ("train", "test"))
         sides = [drawn(part, most, seed, name) for part in parts]
