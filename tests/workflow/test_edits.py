@@ -63,6 +63,10 @@ ADVERSARY = {
     "gans": {"adversary": {"network": {"side": 128}}},
     "generators": {"adversary": {"kind": "gan", "gan": "adversary"}},
 }
+STUDENT = {
+    "distilled": {"few": {"denoiser": "wfdm", "pairs": 9, "training": HELD_OUT}},
+    "generators": {"few": {**ANOTHER, "denoiser": "few"}},
+}
 HAAR = {"architecture": {"kind": "haar", "levels": 1}}
 SETTINGS = {  # these are told
     "the seed": ({"seed": 7}, OF_SCANS),
@@ -150,10 +154,7 @@ SETTINGS = {  # these are told
         },
     ),
     "a student and its row of table 4": (
-        {
-            "distilled": {"few": {"denoiser": "wfdm", "pairs": 9, "training": HELD_OUT}},
-            "generators": {"few": {**ANOTHER, "denoiser": "few"}},
-        },
+        STUDENT,
         {"pairs": 2, "distil": 1, **SAMPLED, "table2": 1, **TIMED},
     ),
     "quality against steps": (
@@ -163,7 +164,7 @@ SETTINGS = {  # these are told
     "the audit of memorisation": (
         {"memorisation": {"compressor": "wf-sa-vae"}},
         {
-            **{"encode_samples": 2, "features": 2, "neighbours": 1, "neighbours_real": 1},
+            **{"encode_samples": 2, "features_training": 2, "neighbours": 1, "neighbours_real": 1},
             **{"memorisation": 1, "memorisation_floor": 1, "membership": 1, **TABLE_B},
             **{"tableA3": 1, "figureA3": 1},
         },
@@ -260,9 +261,10 @@ def test_there_is_an_edit_of_every_section_and_package():
 def test_a_note_is_of_the_stages_that_its_table_comes_from(finished):
     """Of those that read settings; the quality page only has to be there."""
     fresh = finished.over(results="results/another")
-    # Table 4 alone can have such a row.
-    adverse = fresh.over(results="results/another", **ADVERSARY)
-    studies = [adverse if name == "table4" else fresh for name in STAGES]
+    students = fresh.over(**STUDENT, schedulers={"distilled": {"generator": "few"}})
+    # Table 4 alone can have a row of a GAN, and each table that has them one of a student.
+    rows = {"table4": students.over(**ADVERSARY), "table5": students}
+    studies = [rows.get(name, fresh) for name in STAGES]
     found = plans(studies, *(f"results/another/tables/{name}.csv" for name in STAGES))
     for (name, stages), jobs in zip(STAGES.items(), found, strict=True):
         rules = jobs.keys() - {name, "quality"}

@@ -25,9 +25,11 @@ from wfdm.stages import rows as rows_of
 gc.set_threshold(100_000, 50, 100)
 
 try:
-    for path in workflow.configfiles + workflow.overwrite_configfiles:
+    for path in workflow.configfiles:
         files.read_yaml(path)  # refuses a key given twice, which YAML itself does not
-    study = plan.checked(files.parse(Study, config, "configuration"))
+    asked = files.read_files(*workflow.overwrite_configfiles)
+    given = files.completed(config, asked)
+    study = plan.checked(files.parse(Study, given, "configuration"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,6 +1,7 @@
 """Settings in and out of files: reading with clear errors."""
 
 import json
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,12 +65,32 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def read_study(*paths: Path | str) -> Study:
+def read_files(*paths: Path | str) -> dict[str, Any]:
     """Read configuration files, later ones over earlier ones (mappings merge, lists replace)."""
-    content: dict[str, Any] = {}
-    for path in paths:
-        content = merged(content, read_yaml(path))
-    return parse(Study, content, " + ".join(map(str, paths)))
+    return reduce(merged, map(read_yaml, paths), {})
+
+
+def read_study(*paths: Path | str) -> Study:
+    """Read a study from configuration files, as `read_files` merges them."""
+    return parse(Study, read_files(*paths), " + ".join(map(str, paths)))
+
+
+def completed(config: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """Return Snakemake's merged configuration with the empty mappings that its merge loses.
+
+    `few_steps: {}` asks for the defaults of a section; over null, or any value that is no mapping,
+    Snakemake leaves what was there.
+
+    Args:
+        config: as Snakemake merged it.
+        asked: what the files of the command line say, merged here.
+    """
+    found = dict(config)
+    for key, value in asked.items():
+        if isinstance(value, dict):
+            inner = found.get(key)
+            found[key] = completed(inner if isinstance(inner, dict) else {}, value)
+    return found
 
 
 def _explained(error: ValidationError, where: str) -> str:

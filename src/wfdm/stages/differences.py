@@ -13,8 +13,9 @@ from wfdm.stages.inputs import pairs
 
 Settings = reads(
     *("seed", "sources", "people", "metadata", "split", "preprocess", "quality", "volume"),
-    *("compressor_training", "compressors", "denoisers", "gans", "generators", "schedulers"),
-    *("completions", "controllability", "memorisation", "evaluation", "timing", "figures"),
+    *("compressor_training", "compressors", "denoisers", "distilled", "gans", "generators"),
+    *("schedulers", "completions", "controllability", "memorisation", "few_steps"),
+    *("evaluation", "timing", "figures"),
 )
 
 
