@@ -1,6 +1,6 @@
 """A volume made by WFDM and by BrainMint 0.1.0's own modules, in turn: seconds, ratio, error.
 
-    PYTHONPATH=src python -m benchmarks.brainmint_speed --out FILE.csv [--shape 96 112 80]
+    PYTHONPATH=src python -m benchmarks.brainmint_speed --out FILE.csv [--shape 96 128 96]
         [--steps 10] [--repeats 3] [--threads 2] [--levers float32 "bf16, channels last" ...]
 
 Both have the same random weights, noise, conditions, Euler steps and decoder, at the study's
@@ -153,7 +153,7 @@ def main() -> None:
     """Measure, and write the table again after each row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shape", type=int, nargs=3, default=(96, 112, 80))
+    parser.add_argument("--shape", type=int, nargs=3, default=(96, 128, 96))
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

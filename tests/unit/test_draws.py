@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from wfdm.config.study import Study, merged
 from wfdm.errors import UserError
@@ -67,11 +68,22 @@ def test_generators_that_differ_only_in_name_are_draws_of_one():
     study = Study.model_validate(
         merged(
             Study().model_dump(),
-            {"generators": {"wfdm-2": {**again, "label": "2"}, "fast": {**again, "steps": 10}}},
+            {
+                "generators": {
+                    "wfdm-2": {**again, "label": "2", "draw": 2},
+                    "fast": {**again, "steps": 10},
+                }
+            },
         )
     )
     assert rows.draws(Study()) == {}
     assert rows.draws(study) == {"wfdm": ["wfdm", "wfdm-2"]}
+
+
+def test_a_row_that_would_make_the_same_samples_is_refused():
+    again = {"kind": "diffusion", "label": "X", "denoiser": "wfdm"}
+    with pytest.raises(ValidationError, match=r"generators.x: makes the very samples of wfdm"):
+        Study.model_validate(merged(Study().model_dump(), {"generators": {"x": again}}))
 
 
 def test_the_stage_puts_each_draw_to_its_model(families, tmp_path):

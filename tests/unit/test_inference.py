@@ -141,9 +141,9 @@ def test_embedding_all_times_at_once_changes_nothing(models):
                 torch.testing.assert_close(path.predicted(z, t), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 4, 5, 6), (1, 3, 20, 24, 19), (3, 3, 1, 2, 7)])
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5, 6), (1, 3, 20, 24, 19), (3, 3, 1, 20, 31)])
 def test_a_doubled_volume_is_convolved_before_it_is_doubled(shape):
-    """Against the two steps as torch takes them, and their gradients; a small item, a large one."""
+    """Against the two steps as torch takes them, and their gradients; few voxels, or more."""
     torch.manual_seed(2)
     late = DoubledConvolution(3, 4, kernel_size=3, padding=1).double()
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
@@ -154,6 +154,25 @@ def test_a_doubled_volume_is_convolved_before_it_is_doubled(shape):
     torch.testing.assert_close(late(x), wanted)
     found = torch.autograd.grad((late(x) * weighed).sum(), given)
     torch.testing.assert_close(found, torch.autograd.grad((wanted * weighed).sum(), given))
+
+
+@pytest.mark.parametrize("channels, sides", [(3, (8, 9, 10)), (64, (3, 4, 3)), (16, (20, 24, 16))])
+def test_a_small_item_alone_is_convolved_as_in_a_batch(channels, sides):
+    """To the last bit, where torch takes two kernels; gradients are those of float64."""
+    torch.manual_seed(3)
+    conv = Convolution(channels, 8, 3, stride=2, padding=1)
+    x = torch.randn(2, channels, *sides)
+    with torch.no_grad():
+        assert torch.equal(conv(x[:1]), conv(x)[:1])
+    one = x[:1].clone().requires_grad_()
+    weighed = torch.randn_like(conv(one))
+    found = torch.autograd.grad((conv(one) * weighed).sum(), (one, conv.weight, conv.bias))
+    exactly = [each.detach().double().requires_grad_() for each in (one, conv.weight, conv.bias)]
+    wanted = torch.nn.functional.conv3d(*exactly, stride=2, padding=1)
+    for ours, theirs in zip(
+        found, torch.autograd.grad((wanted * weighed).sum(), exactly), strict=True
+    ):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_the_quick_convolution_is_the_plain_one_and_draws_nothing():

@@ -10,10 +10,10 @@ import torch
 from tests.unit.sampling_study import REQUESTS, STEPS, lay_out, made
 from tests.unit.stage_b import VOLUME, cohort, train
 from wfdm.config.denoisers import DiscreteDiffusionSettings, RectifiedFlowSettings
-from wfdm.config.generators import SamplerSettings
+from wfdm.config.generators import DiffusionSettings, SamplerSettings
 from wfdm.errors import UserError
 from wfdm.generators import Request, decoded_noise, folder, load
-from wfdm.generators.latent_diffusion import LatentDiffusion
+from wfdm.generators.latent_diffusion import LatentDiffusion, of_row
 from wfdm.generators.protocol import Generator
 from wfdm.latents.noise import start_noise
 from wfdm.models.haar import inverse
@@ -40,6 +40,22 @@ def test_a_sample_depends_on_nothing_but_itself(generator: Generator) -> None:
     for requests in (REQUESTS[::-1], REQUESTS[1:], REQUESTS[3:4]):
         for name, volume in made(generator, requests).items():
             assert np.array_equal(volume, whole[name]), name
+
+
+def test_a_draw_has_noise_of_its_own_and_says_so(study: Path) -> None:
+    """The first is the denoiser's own, whatever the row is called; each scan's differs."""
+    source = study / "denoisers" / "tiny" / "model.safetensors"
+    row = {"kind": "diffusion", "denoiser": "tiny", "steps": STEPS}
+    first, again, second = (
+        of_row(name, DiffusionSettings(**row, draw=draw), source)
+        for name, draw in (("x", 1), ("y", 1), ("z", 2))
+    )
+    volumes = [made(each, REQUESTS) for each in (first, again, second)]
+    for name, volume in volumes[0].items():
+        assert np.array_equal(volume, volumes[1][name])
+        assert not np.array_equal(volume, volumes[2][name])
+    assert first.made_by(REQUESTS[0], 0) == again.made_by(REQUESTS[0], 0)
+    assert second.made_by(REQUESTS[0], 0)["Noise"] == "tiny, draw 2"
 
 
 EIGHT = [

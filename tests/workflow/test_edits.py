@@ -120,7 +120,7 @@ SETTINGS = {  # these are told
         {**SAMPLED, "table2": 1, **TIMED},  # tables 5 and 7 are given all generators
     ),
     "another draw of a generator": (
-        {"generators": {"again": {**ANOTHER, "label": "WFDM, draw 2", "steps": 3}}},
+        {"generators": {"again": {**ANOTHER, "label": "WFDM, draw 2", "steps": 3, "draw": 2}}},
         {**SAMPLED, "table2": 1, "draws": 1, **TIMED},
     ),
     "a row less of table 5": (

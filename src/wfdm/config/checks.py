@@ -68,12 +68,19 @@ def _names(study: Study) -> Iterator[str]:
 
 
 def _generators(study: Study) -> Iterator[str]:
+    seen: dict[str, str] = {}
     for name, generator in study.generators.items():
         if name == "real":
             yield "generators.real: 'real' stands for the test scans; give it another name"
         if isinstance(generator, DiffusionSettings):
             where = f"generators.{name}.denoiser"
             yield from _known(study.denoisers | study.distilled, generator.denoiser, where)
+            twin = seen.setdefault(generator.model_dump_json(exclude={"label"}), name)
+            if twin != name:
+                yield (
+                    f"generators.{name}: makes the very samples of {twin}; remove it (null), or "
+                    "give it draw: 2 for others"
+                )
         if isinstance(generator, TrainedGanSettings):
             yield from _known(study.gans, generator.gan, f"generators.{name}.gan")
         if isinstance(generator, NoiseSettings | ReconstructionSettings):

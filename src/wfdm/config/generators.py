@@ -136,6 +136,11 @@ class DiffusionSettings(SamplerSettings):
     kind: Literal["diffusion"]
     label: str = label_field("name in tables and figures")
     denoiser: str = Field(description="name of the denoiser")
+    draw: Positive = Field(
+        1,
+        description="our choice: rows of one denoiser and draw start from the same noises, so that "
+        "they differ by their sampler alone; another number: from others",
+    )
 
 
 class TrainedGanSettings(Section):

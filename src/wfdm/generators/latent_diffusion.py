@@ -1,7 +1,7 @@
 """Latent diffusion: noise, a denoiser, a sampler, the compressor's decoder (2.5.3-2.5.5)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,7 @@ class LatentDiffusion:
     Attributes:
         name: of the denoiser.
         noise: part of the noise's seed: the name, or of a distilled denoiser its teacher's, so that
-            both make the same volume of it.
+            both make the same volume of it; and which draw it is, after the first.
         modalities: those that it was trained on.
         space: scale and shape of its latents.
         standard: how the denoiser sees them, on `device`.
@@ -84,6 +84,7 @@ class LatentDiffusion:
         clamped = {"Clamped": True} if self.sampling.clamp else {}
         return {
             "Denoiser": self.name,
+            "Noise": self.noise,
             "Sampler": self.sampling.sampler,
             "SamplingSteps": self.sampling.steps,
             **eta,
@@ -244,4 +245,5 @@ def untrained(
 
 def of_row(name: str, row: DiffusionSettings, source: Path) -> LatentDiffusion:
     """Return a row of table 4; `source` is the denoiser's model.safetensors."""
-    return load(source.parent, row)
+    first = load(source.parent, row)
+    return first if row.draw == 1 else replace(first, noise=f"{first.noise}, draw {row.draw}")

@@ -1,6 +1,7 @@
 """Several draws of samples of one model: how far its scores move, and differences with an interval.
 
-Draws are generators that differ in nothing but their name, which their noise is drawn by.
+Draws are generators that differ in nothing but what their noise is drawn by: the number of the
+draw, or where a row has none its name.
 """
 
 from typing import Annotated

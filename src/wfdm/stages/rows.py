@@ -60,14 +60,14 @@ def table7(study: Study) -> dict[str, str]:
 
 
 def draws(study: Study) -> dict[str, list[str]]:
-    """Return the generators that differ in nothing but name and label, by the first of them.
+    """Return the generators that differ in nothing but name, label and draw, by the first of them.
 
-    A sample's noise is drawn by the name of its generator, so these are draws of one and the same.
-    Only those with several are returned.
+    A sample's noise is drawn by the draw's number, or where a row has none by its name, so these
+    are draws of one and the same. Only those with several are returned.
     """
     families: dict[str, list[str]] = {}
     for name in table2(study):
-        same = study.generators[name].model_copy(update={"label": ""}).model_dump_json()
+        same = study.generators[name].model_dump_json(exclude={"label", "draw"})
         families.setdefault(same, []).append(name)
     return {names[0]: names for names in families.values() if len(names) > 1}
 
