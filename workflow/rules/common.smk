@@ -25,11 +25,9 @@ from wfdm.stages import rows as rows_of
 gc.set_threshold(100_000, 50, 100)
 
 try:
-    for path in workflow.configfiles:
-        files.read_yaml(path)  # refuses a key given twice, which YAML itself does not
-    asked = files.read_files(*workflow.overwrite_configfiles)
-    given = files.completed(config, asked)
-    study = plan.checked(files.parse(Study, given, "configuration"))
+    files.read_files(*workflow.configfiles)  # refuses a key given twice; YAML does not
+    asked = workflow.overwrite_configfiles
+    study = plan.checked(files.of_snakemake(config, *asked))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

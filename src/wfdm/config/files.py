@@ -75,6 +75,11 @@ def read_study(*paths: Path | str) -> Study:
     return parse(Study, read_files(*paths), " + ".join(map(str, paths)))
 
 
+def of_snakemake(config: dict[str, Any], *paths: Path | str) -> Study:
+    """Return the study of Snakemake's merged configuration; `paths` are of the command line."""
+    return parse(Study, completed(config, read_files(*paths)), "configuration")
+
+
 def completed(config: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """Return Snakemake's merged configuration with the empty mappings that its merge loses.
 
