@@ -141,7 +141,9 @@ def test_embedding_all_times_at_once_changes_nothing(models):
                 torch.testing.assert_close(path.predicted(z, t), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 4, 5, 6), (1, 3, 20, 24, 19), (3, 3, 1, 20, 31)])
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 4, 5, 6), (1, 3, 20, 24, 19), (3, 3, 1, 2, 7), (3, 3, 1, 20, 31)]
+)
 def test_a_doubled_volume_is_convolved_before_it_is_doubled(shape):
     """Against the two steps as torch takes them, and their gradients; few voxels, or more."""
     torch.manual_seed(2)
@@ -173,6 +175,15 @@ def test_a_small_item_alone_is_convolved_as_in_a_batch(channels, sides):
         found, torch.autograd.grad((wanted * weighed).sum(), exactly), strict=True
     ):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_item_is_dilated_and_grouped_as_torch_does():
+    torch.manual_seed(4)
+    how = {"padding": 2, "dilation": 2, "groups": 3}
+    conv = Convolution(6, 9, 3, **how)
+    x = torch.randn(1, 6, 7, 8, 9)
+    wanted = torch.nn.functional.conv3d(x.double(), conv.weight.double(), conv.bias.double(), **how)
+    torch.testing.assert_close(conv(x).double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_quick_convolution_is_the_plain_one_and_draws_nothing():

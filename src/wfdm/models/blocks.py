@@ -54,7 +54,8 @@ class Convolution(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of x (B, C, D, H, W)."""
-        return _convolved(x, self.weight, self.bias, self.stride, self.padding)  # type: ignore[arg-type]
+        how = (self.stride, self.padding, self.dilation, self.groups)
+        return _convolved(x, self.weight, self.bias, *how)  # type: ignore[arg-type]
 
 
 class DoubledConvolution(Convolution):
@@ -77,7 +78,7 @@ class DoubledConvolution(Convolution):
         f = torch.tensor(_FOLDED, dtype=self.weight.dtype)
         folded = torch.einsum("pai,qbj,rck,uvijk->pqruvabc", f, f, f, self.weight)
         bias = None if self.bias is None else self.bias.repeat(8)
-        return self._interleaved(_convolved(x, folded.flatten(0, 3), bias, (1, 1, 1), (1, 1, 1)))
+        return self._interleaved(_convolved(x, folded.flatten(0, 3), bias))
 
     def _interleaved(self, found: Tensor) -> Tensor:
         """Return (B, C, 2D, 2H, 2W) of all places of the cubes, (B, 8C, D + 1, H + 1, W + 1)."""
@@ -92,7 +93,13 @@ class DoubledConvolution(Convolution):
 
 
 def _convolved(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sides, padding: Sides
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sides = (1, 1, 1),
+    padding: Sides = (1, 1, 1),
+    dilation: Sides = (1, 1, 1),
+    groups: int = 1,
 ) -> Tensor:
     """Return the convolution of x (B, C, D, H, W), on a CPU always by oneDNN.
 
@@ -101,9 +108,9 @@ def _convolved(
     """
     small = len(x) == 1 and x.shape[:4].numel() <= _SLOW_UP_TO
     if small and x.device.type == "cpu" and _by_onednn(x, weight):
-        one = (1, 1, 1)
-        return torch.ops.aten.mkldnn_convolution(x, weight, bias, padding, stride, one, 1)
-    return F.conv3d(x, weight, bias, stride, padding)
+        how = (padding, stride, dilation, groups)
+        return torch.ops.aten.mkldnn_convolution(x, weight, bias, *how)
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _by_onednn(x: Tensor, weight: Tensor) -> bool:
