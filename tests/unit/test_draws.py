@@ -86,6 +86,14 @@ def test_a_row_that_would_make_the_same_samples_is_refused():
         Study.model_validate(merged(Study().model_dump(), {"generators": {"x": again}}))
 
 
+def test_a_folder_is_no_draw_of_itself():
+    row = {"kind": "folder", "label": "X", "table": "finished.tsv"}
+    with pytest.raises(ValidationError, match=r"generators.y: makes the very samples of x; rem"):
+        Study.model_validate(
+            merged(Study().model_dump(), {"generators": {"x": row, "y": row | {"label": "Y"}}})
+        )
+
+
 def test_the_stage_puts_each_draw_to_its_model(families, tmp_path):
     files = {path.stem: path for found in families.values() for path in found}
     of = [f"{name}={name[:-1]}0" for name in files]

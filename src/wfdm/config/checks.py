@@ -11,6 +11,7 @@ from wfdm.config.denoisers import UNetSettings
 from wfdm.config.distilled import denoiser_of
 from wfdm.config.generators import (
     DiffusionSettings,
+    FolderSettings,
     NoiseSettings,
     ReconstructionSettings,
     TrainedGanSettings,
@@ -75,11 +76,13 @@ def _generators(study: Study) -> Iterator[str]:
         if isinstance(generator, DiffusionSettings):
             where = f"generators.{name}.denoiser"
             yield from _known(study.denoisers | study.distilled, generator.denoiser, where)
+        if isinstance(generator, DiffusionSettings | FolderSettings):
+            # Their volumes do not hang on the row's name, as the noise of a GAN does.
             twin = seen.setdefault(generator.model_dump_json(exclude={"label"}), name)
+            others = ", or give it draw: 2 for others" if generator.kind == "diffusion" else ""
             if twin != name:
                 yield (
-                    f"generators.{name}: makes the very samples of {twin}; remove it (null), or "
-                    "give it draw: 2 for others"
+                    f"generators.{name}: makes the very samples of {twin}; remove it (null){others}"
                 )
         if isinstance(generator, TrainedGanSettings):
             yield from _known(study.gans, generator.gan, f"generators.{name}.gan")

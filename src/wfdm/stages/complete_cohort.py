@@ -91,17 +91,18 @@ def _requests(
     """
     from wfdm.data.metadata import load_schema
     from wfdm.data.sessions import sessions_of
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, rows_of, with_split
+    from wfdm.data.split_table import encoded_scans
+    from wfdm.data.table import read_scans, read_table, rows_of
     from wfdm.stages.selection import test_scans
 
     paths = read_table(volumes).set_index("scan_id")["path"].to_dict()
     table = read_scans(scans)
-    known = table["modality"].isin(completion.frozen.modalities)
-    used = table[known & table["scan_id"].isin(paths)]
+    used = table[table["scan_id"].isin(paths)]
+    used = used[used["modality"].isin(completion.frozen.modalities)]
     if not missing:
-        joined = with_split(used.drop(columns="person"), read_splits(splits))
-        used = used[used["scan_id"].isin(test_scans(joined, splits)["scan_id"])]
+        joined = encoded_scans(scans, splits, volumes)
+        test = test_scans(joined[joined["scan_id"].isin(used["scan_id"])], splits)
+        used = used[used["scan_id"].isin(test["scan_id"])]
     rows = rows_of(used.assign(path=used["scan_id"].map(paths)))
     metadata = {row["scan_id"]: {name: row[name] for name in load_schema().names} for row in rows}
     for key, session in sessions_of(rows).items():

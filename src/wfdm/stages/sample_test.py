@@ -159,18 +159,16 @@ def _requests(
     """Return the path of every request: one per scan that is asked for, or what a folder holds."""
     from wfdm.data.metadata import load_schema
     from wfdm.data.paths import SPACE, key_of, volume_name
-    from wfdm.data.split_table import read_splits
-    from wfdm.data.table import read_scans, read_table, rows_of, with_split
+    from wfdm.data.split_table import encoded_scans
+    from wfdm.data.table import read_table, rows_of
     from wfdm.generators.protocol import Request
     from wfdm.stages.selection import test_scans, training_scans
 
     if settings.made.kind == "folder":
         return {_path_of_finished(out, each): each for each in generator.requests()}
-    table = read_scans(scans).drop(columns="person")
     paths = read_table(volumes).set_index("scan_id")["path"].to_dict()
-    real = table[table["scan_id"].isin(paths)]
     word = WORDS.get(settings.made.kind, "synthetic")
-    joined = with_split(real, read_splits(splits))
+    joined = encoded_scans(scans, splits, volumes)
     found = {}
     asked = test_scans(joined, splits)
     if training is not None:
