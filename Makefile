@@ -20,7 +20,7 @@ endif
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/demo ## the whole study, small: phantom heads to tables and figures (7 to 14 minutes on 2 quiet cores)
+demo: .venv/demo ## the whole study, small: phantom heads to tables and figures (7 to 12 minutes on 2 quiet cores)
 	$(DEMO) all
 	@echo "Tables:  results/demo/tables"
 	@echo "Figures: results/demo/figures"

@@ -4,8 +4,8 @@
 
 Each round starts a process for every setting in turn, so that what else the machine does meets all
 of them alike; `--busy` starts so many processes beside them that keep a core busy. A row is a piece
-of work under a setting: the median rate over rounds, and the median of its ratio to the study's
-setting in the same round. Written to benchmarks/results/cpu_settings.csv, which tells the load.
+of work under a setting: the median rate over rounds, and the median of its ratio to that of 10,000
+spins in the same round. Written to benchmarks/results/cpu_settings.csv, which tells the load.
 """
 
 import argparse
@@ -25,14 +25,17 @@ from wfdm.config import files
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks/results/cpu_settings.csv"
-STUDY = {"GOMP_SPINCOUNT": "10000"}  # what `wfdm` sets
+SPINS = {"GOMP_SPINCOUNT": "10000"}
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 SETTINGS = {
-    "study": STUDY,
-    "torch's own (spins long)": {},
+    "10,000 spins": SPINS,
+    "1,000 spins": {"GOMP_SPINCOUNT": "1000"},  # what `wfdm` sets
+    "100 spins": {"GOMP_SPINCOUNT": "100"},
     "never spins": {"OMP_WAIT_POLICY": "passive"},
-    "study, glibc keeps pages": {**STUDY, **KEPT},
+    "torch's own (spins long)": {},
+    "10,000 spins, glibc keeps pages": {**SPINS, **KEPT},
 }
+REFERENCE = "10,000 spins"
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", *KEPT)
 
 
@@ -106,8 +109,8 @@ def measured(given: argparse.Namespace) -> pd.DataFrame:
                 found.setdefault((piece, name), []).append(rate)
     rows = []
     for (piece, name), rates in found.items():
-        ratios = [a / b for a, b in zip(rates, found[piece, "study"], strict=True)]
-        told = {"per second": statistics.median(rates), "of study's": statistics.median(ratios)}
+        ratios = [a / b for a, b in zip(rates, found[piece, REFERENCE], strict=True)]
+        told = {"per second": statistics.median(rates), "ratio": statistics.median(ratios)}
         told |= {"lowest": min(ratios), "highest": max(ratios)}
         rows.append({"work": piece, "setting": name} | {k: f"{v:.3g}" for k, v in told.items()})
     return pd.DataFrame(rows).sort_values(["work", "setting"], kind="stable")

@@ -41,9 +41,9 @@ def _options(
         accelerator.use(gpus)
     # One thread per registration: results must not depend on the machine.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-    # Waiting threads spin for some microseconds, then sleep. Longer spinning would slow a shared
-    # machine down tenfold; sleeping at once would cost a small model a third of its speed.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # A waiting thread spins so often, then sleeps. Ten times as often is 6 % faster on two quiet
+    # cores, but half as fast beside other processes (docs/speed.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def main() -> None:
