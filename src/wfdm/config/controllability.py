@@ -7,7 +7,10 @@ from pydantic import Field
 from wfdm.config.base import Positive, Section
 from wfdm.config.cohort import Modality
 
-FIELDS: dict[str, list[float | str]] = {"age": [20, 35, 50, 65, 80], "sex": ["female", "male"]}
+FIELDS: dict[str, list[float | str]] = {
+    "age": [20.0, 35.0, 50.0, 65.0, 80.0],
+    "sex": ["female", "male"],
+}
 MESHNET = ["meshnet-18-topology", "meshnet-18"]
 """assets: the topology, then the weights"""
 
