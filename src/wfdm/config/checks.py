@@ -79,8 +79,8 @@ def _generators(study: Study) -> Iterator[str]:
         if isinstance(generator, DiffusionSettings | FolderSettings):
             # Their volumes do not hang on the row's name, as the noise of a GAN does.
             twin = seen.setdefault(generator.model_dump_json(exclude={"label"}), name)
-            others = ", or give it draw: 2 for others" if generator.kind == "diffusion" else ""
             if twin != name:
+                others = ", or give it draw: 2 for others" if generator.kind == "diffusion" else ""
                 yield (
                     f"generators.{name}: makes the very samples of {twin}; remove it (null){others}"
                 )

@@ -92,17 +92,14 @@ def _requests(
     from wfdm.data.metadata import load_schema
     from wfdm.data.sessions import sessions_of
     from wfdm.data.split_table import encoded_scans
-    from wfdm.data.table import read_scans, read_table, rows_of
+    from wfdm.data.table import read_table, rows_of
     from wfdm.stages.selection import test_scans
 
     paths = read_table(volumes).set_index("scan_id")["path"].to_dict()
-    table = read_scans(scans)
-    used = table[table["scan_id"].isin(paths)]
-    used = used[used["modality"].isin(completion.frozen.modalities)]
+    table = encoded_scans(scans, splits, volumes)
+    used = table[table["modality"].isin(completion.frozen.modalities)]
     if not missing:
-        joined = encoded_scans(scans, splits, volumes)
-        test = test_scans(joined[joined["scan_id"].isin(used["scan_id"])], splits)
-        used = used[used["scan_id"].isin(test["scan_id"])]
+        used = test_scans(used, splits)
     rows = rows_of(used.assign(path=used["scan_id"].map(paths)))
     metadata = {row["scan_id"]: {name: row[name] for name in load_schema().names} for row in rows}
     for key, session in sessions_of(rows).items():
